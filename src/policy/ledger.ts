@@ -1,0 +1,86 @@
+/**
+ * The ledger: one append-only log of everything the gateway did, each entry chained to the one before by SHA-256.
+ * Pure: sidecars/init writes it, `bottle log --verify` reads it.
+ */
+import { createHash } from "node:crypto"
+import { z } from "zod"
+
+/** What a daemon reports; init adds time, number and chain. Values are never secrets, nor hold them. */
+export const ledgerEvent = z.strictObject({
+  /** Daemon that reports: `init`, `egress`, `git-gate`, `supervise`, `inner` */
+  by: z.string().max(32),
+  /** Kind of event, kebab-case: `allow`, `deny`, `policy-load`, `daemon-start`, ... */
+  kind: z.string().regex(/^[a-z0-9-]{1,48}$/),
+  /** Details, short strings and numbers only */
+  data: z.record(z.string().max(48), z.union([z.string().max(1024), z.number(), z.boolean()])),
+})
+
+export const ledgerEntry = ledgerEvent.extend({
+  /** Counts from 1 without gaps */
+  seq: z.number().int().min(1),
+  /** RFC 3339 time with milliseconds, UTC */
+  at: z.string(),
+  /** Chain value of the entry before, hex; 64 zeros for the first */
+  prev: z.string().regex(/^[0-9a-f]{64}$/),
+  /** SHA-256 over the canonical form of this entry without `hash`, hex */
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+})
+
+export const ledgerHead = z.strictObject({
+  /** Number of the last entry, 0 when there is none */
+  seq: z.number().int().min(0),
+  /** Chain value of the last entry */
+  hash: z.string().regex(/^[0-9a-f]{64}$/),
+})
+
+export type LedgerEvent = z.infer<typeof ledgerEvent>
+export type LedgerEntry = z.infer<typeof ledgerEntry>
+export type LedgerHead = z.infer<typeof ledgerHead>
+
+export const EMPTY_HEAD: LedgerHead = { seq: 0, hash: "0".repeat(64) }
+
+/** Text that the chain value covers: a JSON array in fixed order, data keys sorted. */
+function canonical(entry: Omit<LedgerEntry, "hash">): string {
+  const data = Object.keys(entry.data)
+    .sort()
+    .map((key) => [key, entry.data[key]])
+  return JSON.stringify([entry.seq, entry.at, entry.prev, entry.by, entry.kind, data])
+}
+
+/** Chains one event onto a head. Returns the finished entry, which is the new head. */
+export function chain(head: LedgerHead, event: LedgerEvent, at: Date): LedgerEntry {
+  const entry = { ...event, seq: head.seq + 1, at: at.toISOString(), prev: head.hash }
+  return { ...entry, hash: createHash("sha256").update(canonical(entry)).digest("hex") }
+}
+
+/** What is wrong with a ledger: the entry's number and the reason. */
+export interface LedgerFault {
+  /** Number of the first entry that does not fit */
+  seq: number
+  /** What does not fit, as a sentence */
+  reason: string
+}
+
+/**
+ * Checks a run of entries that follows `from`. Returns the head after the last one, or the first fault.
+ */
+export function verify(
+  entries: Iterable<LedgerEntry>,
+  from: LedgerHead = EMPTY_HEAD,
+): { head: LedgerHead } | { fault: LedgerFault } {
+  let head = from
+  for (const entry of entries) {
+    if (entry.seq !== head.seq + 1) {
+      return { fault: { seq: entry.seq, reason: `entry ${head.seq + 1} was expected here` } }
+    }
+    if (entry.prev !== head.hash) {
+      return { fault: { seq: entry.seq, reason: "does not continue the entry before it" } }
+    }
+    const { hash, ...rest } = entry
+    if (createHash("sha256").update(canonical(rest)).digest("hex") !== hash) {
+      return { fault: { seq: entry.seq, reason: "was changed after it was written" } }
+    }
+    head = { seq: entry.seq, hash }
+  }
+  return { head }
+}

@@ -1,0 +1,73 @@
+/**
+ * The control protocol between the host program and init: one JSON request a line, one JSON answer a line, in order.
+ * It runs over the control socket, which the sandbox does not see. `load` answers when every daemon is live.
+ */
+import { z } from "zod"
+import { ledgerEntry, ledgerHead } from "../ledger.ts"
+import { policy } from "../schema.ts"
+import { launch, probe, probeResult, workspaceState } from "./lifeline.ts"
+
+export const controlRequest = z.discriminatedUnion("op", [
+  /** Everything the gateway needs to serve: sent at start and after the gateway restarted as a whole */
+  z.strictObject({
+    op: z.literal("load"),
+    ca: z.strictObject({ cert: z.string(), key: z.string() }),
+    extra_ca: z.string(),
+    tokens: z.record(z.string(), z.string()),
+    policy,
+  }),
+  /** Replaces the policy; answers when it is live */
+  z.strictObject({ op: z.literal("policy"), policy }),
+  /** Waits for inner, lets it try the wall, answers with the results */
+  z.strictObject({ op: z.literal("probe"), probes: z.array(probe) }),
+  /** Starts the agent; answers when its process runs */
+  z.strictObject({ op: z.literal("launch"), launch }),
+  z.strictObject({ op: z.literal("status") }),
+  /** Sends entries after `after`; with `follow` until the client goes or the bottle ends */
+  z.strictObject({ op: z.literal("ledger"), after: z.number().int().min(0), follow: z.boolean() }),
+  /** Ends the agent, then the gateway */
+  z.strictObject({ op: z.literal("stop"), grace_ms: z.number().int().min(0).max(60_000) }),
+])
+
+export const daemonStatus = z.strictObject({
+  name: z.string(),
+  state: z.enum(["starting", "live", "restarting", "stopped"]),
+  /** How often it was restarted */
+  restarts: z.number().int(),
+})
+
+export const gatewayStatus = z.strictObject({
+  /** `empty`: nothing loaded, everything is refused */
+  state: z.enum(["empty", "loaded", "running", "ended", "halted"]),
+  /** Generation that is live now, 0 when none */
+  generation: z.number().int(),
+  /** The live policy; absent when empty */
+  policy: policy.optional(),
+  daemons: z.array(daemonStatus),
+  /** How the agent ended, once it has */
+  exit: z.strictObject({ code: z.number().int(), workspace: workspaceState }).optional(),
+})
+
+export const controlAnswer = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("loaded"), generation: z.number().int(), head: ledgerHead }),
+  z.strictObject({ type: z.literal("probed"), results: z.array(probeResult), head: ledgerHead }),
+  z.strictObject({ type: z.literal("launched"), pid: z.number().int(), head: ledgerHead }),
+  z.strictObject({ type: z.literal("status"), status: gatewayStatus, head: ledgerHead }),
+  /** A batch of ledger entries; the last batch of a request without `follow` has `end` */
+  z.strictObject({
+    type: z.literal("ledger"),
+    entries: z.array(ledgerEntry),
+    end: z.boolean(),
+    head: ledgerHead,
+  }),
+  z.strictObject({ type: z.literal("stopped"), head: ledgerHead }),
+  z.strictObject({ type: z.literal("error"), reason: z.string().max(4096), head: ledgerHead }),
+])
+
+export type ControlRequest = z.infer<typeof controlRequest>
+export type ControlAnswer = z.infer<typeof controlAnswer>
+export type GatewayStatus = z.infer<typeof gatewayStatus>
+export type DaemonStatus = z.infer<typeof daemonStatus>
+
+/** Longest line either side accepts, in bytes */
+export const CONTROL_LINE_MAX = 16 * 1024 * 1024

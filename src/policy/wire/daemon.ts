@@ -1,0 +1,40 @@
+/**
+ * What init and a daemon say to each other: one JSON object a line, commands on the daemon's stdin, reports on its
+ * stdout. stderr is the daemon's log for people. The end of stdin means that init is gone: the daemon stops.
+ */
+import { z } from "zod"
+import { ledgerEvent } from "../ledger.ts"
+import { policy } from "../schema.ts"
+
+/** What egress needs before it listens; sent anew to each egress process. */
+export const egressLoad = z.strictObject({
+  type: z.literal("load"),
+  /** Certificate authority of this bottle, PEM */
+  ca: z.strictObject({ cert: z.string(), key: z.string() }),
+  /** Corporate roots to trust towards upstreams, PEM, possibly empty */
+  extra_ca: z.string(),
+  /** Credential values by id */
+  tokens: z.record(z.string(), z.string()),
+  policy,
+})
+
+/** A new policy for a running egress. */
+export const egressPolicy = z.strictObject({ type: z.literal("policy"), policy })
+
+export const egressCommand = z.discriminatedUnion("type", [egressLoad, egressPolicy])
+
+export const daemonReport = z.discriminatedUnion("type", [
+  /** The daemon listens, or has taken a policy: `generation` is live now */
+  z.strictObject({ type: z.literal("live"), generation: z.number().int() }),
+  /** A command was refused; what was live before stays live */
+  z.strictObject({ type: z.literal("refused"), generation: z.number().int(), reason: z.string().max(1024) }),
+  /** Something for the ledger */
+  z.strictObject({ type: z.literal("event"), event: ledgerEvent }),
+])
+
+export type EgressLoad = z.infer<typeof egressLoad>
+export type EgressCommand = z.infer<typeof egressCommand>
+export type DaemonReport = z.infer<typeof daemonReport>
+
+/** Longest line either side accepts, in bytes: a policy of 1,024 routes with room to spare */
+export const DAEMON_LINE_MAX = 8 * 1024 * 1024

@@ -1,0 +1,86 @@
+/**
+ * The lifeline between inner (process 1 of the sandbox) and init: one JSON object a line over one unix socket.
+ * init takes exactly one connection, before the agent exists, and unlinks the socket; when it drops, the bottle ends.
+ */
+import { z } from "zod"
+
+/** One attempt that inner makes before the agent starts. */
+export const probe = z.discriminatedUnion("kind", [
+  /** No interface but loopback and no route may exist */
+  z.strictObject({ kind: z.literal("no-interfaces") }),
+  /** A TCP connection that must fail at once because there is no way out */
+  z.strictObject({ kind: z.literal("tcp-refused"), host: z.string(), port: z.number().int() }),
+  /** A UDP datagram that must not leave */
+  z.strictObject({ kind: z.literal("udp-refused"), host: z.string(), port: z.number().int() }),
+  /** The gateway must answer with this policy generation, over HTTP and over TLS that the system store verifies */
+  z.strictObject({ kind: z.literal("gateway"), generation: z.number().int() }),
+  /** A file that was provisioned must be there, of this size in bytes */
+  z.strictObject({ kind: z.literal("file"), path: z.string(), size: z.number().int() }),
+])
+
+export const probeResult = z.strictObject({
+  /** What was tried, for people: `tcp 192.0.2.1:443` */
+  name: z.string().max(256),
+  /** True when the result is the one the wall must give */
+  ok: z.boolean(),
+  /** What happened */
+  detail: z.string().max(512),
+})
+
+/** A command that sets up the sandbox before the agent starts, run as the agent's user. */
+export const setupCommand = z.strictObject({
+  /** For messages: `git user name` */
+  name: z.string().max(128),
+  argv: z.array(z.string()).min(1),
+  /** Run afterwards; its trimmed stdout must equal `expect` */
+  check: z.strictObject({ argv: z.array(z.string()).min(1), expect: z.string() }).optional(),
+})
+
+/** How the agent is started. */
+export const launch = z.strictObject({
+  /** Command and arguments of the agent */
+  argv: z.array(z.string()).min(1),
+  /** Added after `argv` when a file matching `when` exists: continues a conversation */
+  resume: z.strictObject({ args: z.array(z.string()), when: z.string() }).optional(),
+  /** The agent's whole environment */
+  env: z.record(z.string(), z.string()),
+  /** Working directory */
+  cwd: z.string(),
+  setup: z.array(setupCommand),
+})
+
+export const toInner = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("probe"), probes: z.array(probe) }),
+  z.strictObject({ type: z.literal("launch"), launch }),
+  /** Ends the agent: SIGTERM, after `grace_ms` SIGKILL */
+  z.strictObject({ type: z.literal("stop"), grace_ms: z.number().int() }),
+])
+
+/** State of the workspace when the agent ended. */
+export const workspaceState = z.strictObject({
+  /** `unchanged`: as at start; `pushed`: all of it is in a remote; `kept-work`: something would be lost */
+  verdict: z.enum(["unchanged", "pushed", "kept-work"]),
+  /** What would be lost, for people */
+  detail: z.string().max(512),
+})
+
+export const fromInner = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("hello"), version: z.literal(1) }),
+  z.strictObject({ type: z.literal("probed"), results: z.array(probeResult) }),
+  z.strictObject({ type: z.literal("started"), pid: z.number().int() }),
+  /** Set-up or start of the agent failed; inner ends after this */
+  z.strictObject({ type: z.literal("failed"), reason: z.string().max(2048) }),
+  /** The agent ended; inner exits with `code` after this */
+  z.strictObject({ type: z.literal("exited"), code: z.number().int(), workspace: workspaceState }),
+])
+
+export type Probe = z.infer<typeof probe>
+export type ProbeResult = z.infer<typeof probeResult>
+export type SetupCommand = z.infer<typeof setupCommand>
+export type Launch = z.infer<typeof launch>
+export type ToInner = z.infer<typeof toInner>
+export type FromInner = z.infer<typeof fromInner>
+export type WorkspaceState = z.infer<typeof workspaceState>
+
+/** Longest line either side accepts, in bytes: environment and arguments are bounded by the kernel to 2 MiB */
+export const LIFELINE_LINE_MAX = 4 * 1024 * 1024
