@@ -1,0 +1,42 @@
+/** One JSON object a line, over any stream: the framing of every channel between our own processes. */
+import type { Readable, Writable } from "node:stream"
+
+/** Thrown when the other side sends a line longer than agreed. */
+export class LineTooLong extends Error {
+  constructor(readonly max: number) {
+    super(`a line is longer than ${max} bytes`)
+  }
+}
+
+/**
+ * The lines of a stream, without their newline. A last line without newline counts. Throws LineTooLong.
+ */
+export async function* readLines(stream: Readable, maxBytes: number): AsyncGenerator<string> {
+  let parts: Buffer[] = []
+  let held = 0
+  for await (const chunk of stream) {
+    let rest = chunk as Buffer
+    for (;;) {
+      const end = rest.indexOf(10)
+      if (held + (end < 0 ? rest.length : end) > maxBytes) throw new LineTooLong(maxBytes)
+      if (end < 0) break
+      const line = rest.subarray(0, end)
+      yield parts.length === 0 ? line.toString() : Buffer.concat([...parts, line]).toString()
+      parts = []
+      held = 0
+      rest = rest.subarray(end + 1)
+    }
+    if (rest.length > 0) {
+      parts.push(rest)
+      held += rest.length
+    }
+  }
+  if (held > 0) yield Buffer.concat(parts).toString()
+}
+
+/** Writes one object as a line. Resolves when the stream takes more; rejects when it is broken. */
+export function writeLine(stream: Writable, value: unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(`${JSON.stringify(value)}\n`, (error) => (error ? reject(error) : resolve()))
+  })
+}
