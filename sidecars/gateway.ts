@@ -15,3 +15,5 @@ if (run === undefined) {
   process.exit(2)
 }
 await run()
+
+export {}

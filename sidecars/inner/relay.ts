@@ -14,7 +14,7 @@ export interface Relay extends AsyncDisposable {
 
 /** Starts a relay on 127.0.0.1. Throws when the port is taken. */
 export async function startRelay(to: { port: number; socket: string }): Promise<Relay> {
-  const server = createServer({ pauseOnConnect: true, noDelay: true }, (client) => join(client, to.socket))
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => join(client, to.socket))
   server.maxConnections = MAX_CONNECTIONS
   await listen(server, to.port)
   const address = server.address()

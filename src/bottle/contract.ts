@@ -66,7 +66,12 @@ const GATE = "GIT_GATE_URL"
 const SUPERVISE = "MCP_SUPERVISE_URL"
 
 /** Names that a manifest may not set, because the wall's ways in and out depend on them. */
-export const CONTRACT_NAMES: ReadonlySet<string> = new Set([...Object.keys(ALWAYS), ...TERMINAL, GATE, SUPERVISE])
+export const CONTRACT_NAMES: ReadonlySet<string> = new Set([
+  ...Object.keys(ALWAYS),
+  ...TERMINAL,
+  GATE,
+  SUPERVISE,
+])
 
 /** What of the bottle decides on the environment. */
 export interface ContractInput {

@@ -3,7 +3,7 @@ import type { Readable, Writable } from "node:stream"
 
 /** Thrown when the other side sends a line longer than agreed. */
 export class LineTooLong extends Error {
-  constructor(readonly max: number) {
+  constructor(max: number) {
     super(`a line is longer than ${max} bytes`)
   }
 }

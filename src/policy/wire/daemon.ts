@@ -21,7 +21,17 @@ export const egressLoad = z.strictObject({
 /** A new policy for a running egress. */
 export const egressPolicy = z.strictObject({ type: z.literal("policy"), policy })
 
-export const egressCommand = z.discriminatedUnion("type", [egressLoad, egressPolicy])
+/**
+ * The gateway came up and nobody loaded it: the daemon listens and refuses everything with the text that says how to
+ * reload. A `load` may follow.
+ */
+export const egressEmpty = z.strictObject({
+  type: z.literal("empty"),
+  /** Command that reloads the gateway, for people: `bottle reload dev-k3x9a` */
+  reload: z.string().max(256),
+})
+
+export const egressCommand = z.discriminatedUnion("type", [egressLoad, egressPolicy, egressEmpty])
 
 export const daemonReport = z.discriminatedUnion("type", [
   /** The daemon listens, or has taken a policy: `generation` is live now */

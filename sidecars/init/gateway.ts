@@ -1,0 +1,398 @@
+/**
+ * The gateway as a whole: what is loaded, which daemons live, whether the sandbox is there, and the ledger over it
+ * all. Every way out of "loaded and recorded" leads to refusing traffic.
+ */
+import { mkdirSync, writeFileSync } from "node:fs"
+import type { Server } from "node:net"
+import { dirname, join } from "node:path"
+import type { LedgerEvent } from "../../src/policy/ledger.ts"
+import type { Policy } from "../../src/policy/schema.ts"
+import type { ControlAnswer, ControlRequest, GatewayStatus } from "../../src/policy/wire/control.ts"
+import type { EgressLoad } from "../../src/policy/wire/daemon.ts"
+import type { Launch, Probe } from "../../src/policy/wire/lifeline.ts"
+import { reasonOf } from "../../src/runtime/error.ts"
+import { serveControl } from "./control-server.ts"
+import { type DaemonCommand, DaemonProcess } from "./daemon-process.ts"
+import type { DaemonSpec } from "./daemons.ts"
+import { LedgerWriter } from "./ledger-writer.ts"
+import { type InnerAnswer, Lifeline } from "./lifeline.ts"
+import { writeTrustFiles } from "./trust-files.ts"
+
+/** Grace of a daemon between SIGTERM and SIGKILL, below Docker's 10 s, in milliseconds. */
+const DAEMON_GRACE_MS = 8000
+/** A daemon answers a load or a change within this, in milliseconds. */
+const DAEMON_ANSWER_MS = 10_000
+/** inner connects, probes and starts the agent within this each, in milliseconds. */
+const INNER_ANSWER_MS = 30_000
+/** Without a host that loads it, the gateway says so after this, in milliseconds. */
+const EMPTY_AFTER_MS = 5000
+/** Without a sandbox after a load, the tokens are forgotten after this, in milliseconds. */
+const ORPHAN_AFTER_MS = 120_000
+/** Pause between tries to write a ledger that failed, in milliseconds. */
+const LEDGER_RETRY_MS = 500
+
+export interface GatewayOptions {
+  identity: string
+  daemons: DaemonSpec[]
+  command: DaemonCommand
+  /** Folder shared with the sandbox */
+  socketDir: string
+  lifelineSocket: string
+  controlSocket: string
+  ledgerDir: string
+  /** Passes on one line of a daemon's or init's own log */
+  log(name: string, line: string): void
+}
+
+export class Gateway {
+  readonly #options: GatewayOptions
+  readonly #daemons: DaemonProcess[]
+  readonly #ledger: LedgerWriter
+  readonly #lifeline: Lifeline
+  readonly #innerUp = Promise.withResolvers<void>()
+  readonly #ended = Promise.withResolvers<number>()
+  #control: Server | undefined
+  #load: EgressLoad | undefined
+  #state: GatewayStatus["state"] = "empty"
+  #exit: GatewayStatus["exit"]
+  #ending = false
+  #innerWaiters: { types: InnerAnswer["type"][]; settle: (answer: InnerAnswer | undefined) => void }[] = []
+  #followers = new Set<() => void>()
+  #timers: NodeJS.Timeout[] = []
+  #retry: NodeJS.Timeout | undefined
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+    this.#ledger = new LedgerWriter(options.ledgerDir)
+    this.#daemons = options.daemons.map(
+      (spec) =>
+        new DaemonProcess(spec, options.command, {
+          log: (line) => options.log(spec.name, line),
+          ledger: (event) => this.#record(event),
+        }),
+    )
+    mkdirSync(dirname(options.lifelineSocket), { recursive: true, mode: 0o755 })
+    this.#lifeline = new Lifeline(options.lifelineSocket, {
+      up: () => this.#innerUp.resolve(),
+      message: (message) => this.#fromInner(message),
+      down: (reason) => void this.#sandboxEnded(reason),
+    })
+  }
+
+  /** Resolves with the exit code once the gateway is down. */
+  get ended(): Promise<number> {
+    return this.#ended.promise
+  }
+
+  async start(): Promise<void> {
+    this.#record({ by: "init", kind: "gateway-start", data: { identity: this.#options.identity } })
+    // Daemons start while the host still prepares the load: their start-up time is off the bottle's.
+    for (const daemon of this.#daemons) daemon.start()
+    await this.#lifeline.listen()
+    this.#control = await serveControl(
+      this.#options.controlSocket,
+      (request, gone) => this.#handle(request, gone),
+      () => this.#ledger.head,
+    )
+    this.#after(EMPTY_AFTER_MS, () => this.#tellEmpty())
+  }
+
+  /** Ends everything: the agent first, then the daemons. */
+  async end(reason: string): Promise<void> {
+    if (this.#ending) return
+    this.#ending = true
+    this.#record({ by: "init", kind: "gateway-end", data: { reason } })
+    this.#forget()
+    await Promise.all(this.#daemons.map((daemon) => daemon.stop(DAEMON_GRACE_MS)))
+    for (const timer of this.#timers) clearTimeout(timer)
+    clearTimeout(this.#retry)
+    this.#lifeline[Symbol.dispose]()
+    for (const wake of this.#followers) wake()
+    this.#control?.close()
+    this.#ledger[Symbol.dispose]()
+    this.#ended.resolve(Math.max(0, ...this.#daemons.map((daemon) => daemon.worstCode)))
+  }
+
+  async *#handle(request: ControlRequest, gone: AbortSignal): AsyncIterable<ControlAnswer> {
+    switch (request.op) {
+      case "load":
+        yield await this.#onLoad(request)
+        return
+      case "policy":
+        yield await this.#onPolicy(request.policy)
+        return
+      case "probe":
+        yield await this.#onProbe(request.probes)
+        return
+      case "launch":
+        yield await this.#onLaunch(request.launch)
+        return
+      case "status":
+        yield { type: "status", status: this.#status(), head: this.#ledger.head }
+        return
+      case "ledger":
+        yield* this.#onLedger(request.after, request.follow, gone)
+        return
+      case "stop":
+        yield await this.#onStop(request.grace_ms)
+    }
+  }
+
+  async #onLoad(request: Extract<ControlRequest, { op: "load" }>): Promise<ControlAnswer> {
+    if (this.#state === "ended" || this.#ending) throw new Error("the bottle has ended")
+    const { ca, extra_ca, tokens, policy } = request
+    writeTrustFiles(dirname(this.#options.lifelineSocket), ca.cert, extra_ca)
+    const load: EgressLoad = { type: "load", ca, extra_ca, tokens, policy }
+    for (const daemon of this.#daemons) {
+      const answer = await daemon.load(load, DAEMON_ANSWER_MS)
+      if (answer?.type !== "live" || answer.generation !== policy.generation) {
+        daemon.keep(undefined)
+        throw new Error(`${daemon.status.name} did not take the policy: ${describe(answer)}`)
+      }
+    }
+    this.#load = load
+    this.#state = this.#lifeline.connected ? "running" : "loaded"
+    this.#recordLoad(policy)
+    this.#after(ORPHAN_AFTER_MS, () => {
+      if (!this.#lifeline.connected) void this.end("no sandbox came within two minutes")
+    })
+    return { type: "loaded", generation: policy.generation, head: this.#ledger.head }
+  }
+
+  async #onPolicy(policy: Policy): Promise<ControlAnswer> {
+    const current = this.#load
+    if (current === undefined) throw new Error("the gateway is empty: load it first")
+    if (policy.generation !== current.policy.generation + 1) {
+      throw new Error(
+        `generation ${policy.generation} does not follow the live ${current.policy.generation}: someone else changed it`,
+      )
+    }
+    const missing = policy.routes.find((route) => route.auth && !(route.auth.credential in current.tokens))
+    if (missing !== undefined) {
+      throw new Error(
+        `the route ${missing.host} needs a credential that was not loaded at start: restart the bottle`,
+      )
+    }
+    const next: EgressLoad = { ...current, policy }
+    for (const daemon of this.#daemons) {
+      const answer = await daemon.change({ type: "policy", policy }, DAEMON_ANSWER_MS)
+      if (answer?.type !== "live" || answer.generation !== policy.generation) {
+        throw new Error(`${daemon.status.name} kept the old policy: ${describe(answer)}`)
+      }
+      daemon.keep(next)
+    }
+    this.#load = next
+    this.#recordLoad(policy)
+    return { type: "loaded", generation: policy.generation, head: this.#ledger.head }
+  }
+
+  async #onProbe(probes: Probe[]): Promise<ControlAnswer> {
+    await within(this.#innerUp.promise, INNER_ANSWER_MS, "the sandbox did not connect to its gateway")
+    const answer = await this.#askInner({ type: "probe", probes }, ["probed", "failed"])
+    if (answer.type !== "probed") throw new Error(`the probes failed: ${describe(answer)}`)
+    const failed = answer.results.filter((result) => !result.ok)
+    this.#record({
+      by: "inner",
+      kind: "wall-probes",
+      data: {
+        tried: answer.results.length,
+        failed: failed
+          .map((result) => result.name)
+          .join(", ")
+          .slice(0, 1024),
+      },
+    })
+    return { type: "probed", results: answer.results, head: this.#ledger.head }
+  }
+
+  async #onLaunch(launch: Launch): Promise<ControlAnswer> {
+    if (this.#load === undefined) throw new Error("the gateway is empty: load it first")
+    const answer = await this.#askInner({ type: "launch", launch }, ["started", "failed"])
+    if (answer.type !== "started") throw new Error(describe(answer))
+    this.#state = "running"
+    this.#record({ by: "inner", kind: "agent-start", data: { program: launch.argv[0] ?? "" } })
+    return { type: "launched", pid: answer.pid, head: this.#ledger.head }
+  }
+
+  async *#onLedger(after: number, follow: boolean, gone: AbortSignal): AsyncIterable<ControlAnswer> {
+    let last = after
+    for (;;) {
+      for (const entries of this.#ledger.read(last)) {
+        last = entries.at(-1)?.seq ?? last
+        yield { type: "ledger", entries, end: false, head: this.#ledger.head }
+      }
+      if (!follow || this.#ending || gone.aborted) break
+      if (this.#ledger.head.seq === last) await this.#nextEntry(gone)
+    }
+    yield { type: "ledger", entries: [], end: true, head: this.#ledger.head }
+  }
+
+  async #onStop(graceMs: number): Promise<ControlAnswer> {
+    if (this.#lifeline.send({ type: "stop", grace_ms: graceMs })) {
+      await this.#waitInner(["exited", "failed"], graceMs + 5000)
+    }
+    void this.end("stopped by its owner")
+    return { type: "stopped", head: this.#ledger.head }
+  }
+
+  #fromInner(message: InnerAnswer): void {
+    if (message.type === "exited") {
+      const { code, workspace } = message
+      this.#exit = { code, workspace }
+      this.#record({
+        by: "inner",
+        kind: "agent-exit",
+        data: { code, workspace: workspace.verdict, detail: workspace.detail },
+      })
+      // The host reads it after both containers ended.
+      this.#note("exit.json", { code, workspace })
+    }
+    const waiter = this.#innerWaiters.find(({ types }) => types.includes(message.type))
+    waiter?.settle(message)
+  }
+
+  async #sandboxEnded(reason: string): Promise<void> {
+    for (const waiter of [...this.#innerWaiters]) waiter.settle(undefined)
+    if (this.#ending) return
+    this.#state = "ended"
+    await this.end(reason)
+  }
+
+  async #askInner(
+    message: Parameters<Lifeline["send"]>[0],
+    types: InnerAnswer["type"][],
+  ): Promise<InnerAnswer> {
+    const answer = this.#waitInner(types, INNER_ANSWER_MS)
+    if (!this.#lifeline.send(message)) throw new Error("the sandbox is not connected to its gateway")
+    const settled = await answer
+    if (settled === undefined) throw new Error("the sandbox ended or did not answer in time")
+    return settled
+  }
+
+  #waitInner(types: InnerAnswer["type"][], withinMs: number): Promise<InnerAnswer | undefined> {
+    return new Promise((resolve) => {
+      const waiter = {
+        types,
+        settle: (answer: InnerAnswer | undefined) => {
+          clearTimeout(timer)
+          this.#innerWaiters = this.#innerWaiters.filter((other) => other !== waiter)
+          resolve(answer)
+        },
+      }
+      const timer = setTimeout(() => waiter.settle(undefined), withinMs)
+      this.#innerWaiters.push(waiter)
+    })
+  }
+
+  #nextEntry(gone: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#followers.delete(wake)
+        gone.removeEventListener("abort", wake)
+        resolve()
+      }
+      this.#followers.add(wake)
+      gone.addEventListener("abort", wake)
+    })
+  }
+
+  #status(): GatewayStatus {
+    return {
+      state: this.#state,
+      generation: this.#load?.policy.generation ?? 0,
+      ...(this.#load === undefined ? {} : { policy: this.#load.policy }),
+      daemons: this.#daemons.map((daemon) => daemon.status),
+      ...(this.#exit === undefined ? {} : { exit: this.#exit }),
+    }
+  }
+
+  #recordLoad(policy: Policy): void {
+    this.#options.log("init", `loaded ${policy.routes.length} routes, generation ${policy.generation}`)
+    this.#record({
+      by: "init",
+      kind: "policy-load",
+      data: { generation: policy.generation, routes: policy.routes.length },
+    })
+  }
+
+  /** Appends to the ledger; what cannot be recorded must not happen, so a failure stops all traffic. */
+  #record(event: LedgerEvent): void {
+    if (this.#state === "halted") return
+    try {
+      this.#ledger.append(event)
+      for (const wake of [...this.#followers]) wake()
+    } catch (error) {
+      this.#halt(reasonOf(error))
+    }
+  }
+
+  #halt(reason: string): void {
+    const before = this.#state
+    this.#state = "halted"
+    this.#options.log(
+      "init",
+      `cannot write the ledger (${reason}): all traffic is stopped until it can be written`,
+    )
+    const down = Promise.all(this.#daemons.map((daemon) => daemon.stop(0)))
+    const retry = () => {
+      this.#retry = setTimeout(async () => {
+        await down
+        if (this.#ending) return
+        try {
+          this.#ledger.append({ by: "init", kind: "ledger-halted", data: { reason: reason.slice(0, 200) } })
+        } catch {
+          retry()
+          return
+        }
+        this.#state = before
+        this.#options.log("init", "the ledger can be written again: traffic goes on")
+        for (const daemon of this.#daemons) {
+          daemon.keep(this.#load)
+          daemon.start()
+        }
+      }, LEDGER_RETRY_MS)
+    }
+    retry()
+  }
+
+  #tellEmpty(): void {
+    if (this.#load !== undefined || this.#ending) return
+    const reload = `bottle reload ${this.#options.identity}`
+    this.#options.log("init", `nothing is loaded, so everything is refused; on the host run: ${reload}`)
+    for (const daemon of this.#daemons) void daemon.change({ type: "empty", reload }, DAEMON_ANSWER_MS)
+  }
+
+  #forget(): void {
+    this.#load = undefined
+    for (const daemon of this.#daemons) daemon.keep(undefined)
+  }
+
+  #note(name: string, value: unknown): void {
+    try {
+      writeFileSync(join(dirname(this.#options.ledgerDir), name), JSON.stringify(value), { mode: 0o600 })
+    } catch (error) {
+      this.#options.log("init", `cannot write ${name}: ${reasonOf(error)}`)
+    }
+  }
+
+  #after(ms: number, action: () => void): void {
+    this.#timers.push(setTimeout(action, ms))
+  }
+}
+
+function describe(answer: { type: string; reason?: string; generation?: number } | undefined): string {
+  if (answer === undefined) return "no answer in time"
+  return answer.reason ?? `it answered "${answer.type}"${answer.generation ? ` ${answer.generation}` : ""}`
+}
+
+async function within<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} within ${ms / 1000} s`)), ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,57 @@
+/** init in the gateway: reads its environment, drops each daemon to its own user, and turns signals into an end. */
+import { chownSync, mkdirSync } from "node:fs"
+import { join } from "node:path"
+import { CONTROL_SOCKET, LEDGER_DIR, LIFELINE_SOCKET, SOCKET_DIR } from "../../src/policy/paths.ts"
+import type { DaemonCommand } from "./daemon-process.ts"
+import { selectDaemons } from "./daemons.ts"
+import { Gateway } from "./gateway.ts"
+
+export async function runInit(): Promise<void> {
+  const selection = selectDaemons(process.env["BOTTLE_SIDECAR_DAEMONS"])
+  for (const name of selection.unknown)
+    log("init", `unknown daemon "${name}" in BOTTLE_SIDECAR_DAEMONS is ignored`)
+  if (selection.daemons.length === 0) log("init", "no daemons selected")
+
+  mkdirSync(SOCKET_DIR, { recursive: true, mode: 0o755 })
+  for (const daemon of selection.daemons) {
+    const dir = join(SOCKET_DIR, daemon.name)
+    mkdirSync(dir, { recursive: true, mode: 0o755 })
+    chownSync(dir, daemon.uid, daemon.uid)
+  }
+  const gateway = new Gateway({
+    identity: process.env["BOTTLE_IDENTITY"] ?? "unknown",
+    daemons: selection.daemons,
+    command: asOwnUser,
+    socketDir: SOCKET_DIR,
+    lifelineSocket: LIFELINE_SOCKET,
+    controlSocket: CONTROL_SOCKET,
+    ledgerDir: LEDGER_DIR,
+    log,
+  })
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void gateway.end(signal))
+  await gateway.start()
+  process.exit(await gateway.ended)
+}
+
+/**
+ * A user of its own, no capabilities and none to regain, and this bundle as the program: a daemon that is taken over
+ * can neither read another's memory and files nor signal it.
+ */
+const asOwnUser: DaemonCommand = (spec) => [
+  "/usr/bin/setpriv",
+  `--reuid=${spec.uid}`,
+  `--regid=${spec.uid}`,
+  "--clear-groups",
+  "--inh-caps=-all",
+  "--bounding-set=-all",
+  "--no-new-privs",
+  "--",
+  process.execPath,
+  "--no-env-file",
+  process.argv[1] ?? "",
+  spec.name,
+]
+
+function log(name: string, line: string): void {
+  process.stdout.write(`[${name}] ${line}\n`)
+}

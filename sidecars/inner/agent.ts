@@ -1,0 +1,93 @@
+/** The agent's process: set up, started on inner's own terminal, stopped with a grace, and waited for. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { readdirSync } from "node:fs"
+import { constants } from "node:os"
+import { basename, dirname } from "node:path"
+import type { Launch, SetupCommand } from "../../src/policy/wire/lifeline.ts"
+
+/** Time a set-up command may take, in milliseconds. */
+const SETUP_WITHIN_MS = 60_000
+
+export class AgentProcess {
+  readonly #child: ChildProcess
+  readonly exited: Promise<number>
+
+  private constructor(child: ChildProcess, exited: Promise<number>) {
+    this.#child = child
+    this.exited = exited
+  }
+
+  /** Runs the set-up commands, then starts the agent. Throws when one fails or the program cannot be started. */
+  static async start(launch: Launch): Promise<AgentProcess> {
+    for (const command of launch.setup) runSetup(command, launch)
+    const [file = "", ...args] = withResume(launch)
+    // The terminal is inner's own and stays shared: the agent is in its foreground group, so keys and window
+    // changes reach it as on any terminal.
+    const child = spawn(file, args, { stdio: "inherit", env: launch.env, cwd: launch.cwd })
+    const exited = new Promise<number>((resolve) => {
+      child.once("exit", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
+    })
+    await new Promise<void>((resolve, reject) => {
+      child.once("spawn", () => resolve())
+      child.once("error", (error) => reject(new Error(`cannot start ${file}: ${error.message}`)))
+    })
+    return new AgentProcess(child, exited)
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** SIGTERM to the agent; after `graceMs` SIGKILL to everything in the sandbox. */
+  stop(graceMs: number): void {
+    this.#child.kill("SIGTERM")
+    setTimeout(() => {
+      try {
+        // -1 is every process of this sandbox but inner itself and process 1, which reaps.
+        process.kill(-1, "SIGKILL")
+      } catch {
+        this.#child.kill("SIGKILL")
+      }
+    }, graceMs).unref()
+  }
+}
+
+/** The arguments that continue a conversation are added only where there is one. */
+function withResume(launch: Launch): string[] {
+  const { argv, resume } = launch
+  if (resume === undefined || !anyMatch(resume.when)) return argv
+  return [...argv, ...resume.args]
+}
+
+/** Whether a file matches `<folder>/*<suffix>`. */
+function anyMatch(glob: string): boolean {
+  const suffix = basename(glob).replace("*", "")
+  try {
+    return readdirSync(dirname(glob)).some((name) => name.endsWith(suffix))
+  } catch {
+    return false
+  }
+}
+
+function runSetup(command: SetupCommand, launch: Launch): void {
+  const result = run(command.argv, launch)
+  if (result.status !== 0) throw new Error(`set-up "${command.name}" failed: ${result.text}`)
+  if (command.check === undefined) return
+  const seen = run(command.check.argv, launch)
+  if (seen.status !== 0 || seen.stdout !== command.check.expect) {
+    throw new Error(`set-up "${command.name}" did not take: found "${seen.text}"`)
+  }
+}
+
+function run(argv: string[], launch: Launch): { status: number | null; stdout: string; text: string } {
+  const [file = "", ...args] = argv
+  const result = spawnSync(file, args, {
+    env: launch.env,
+    cwd: launch.cwd,
+    timeout: SETUP_WITHIN_MS,
+    encoding: "utf8",
+  })
+  const stdout = (result.stdout ?? "").trim()
+  const text = result.error?.message ?? ((result.stderr ?? "").trim() || stdout)
+  return { status: result.status, stdout, text }
+}

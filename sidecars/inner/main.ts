@@ -1,0 +1,74 @@
+/**
+ * inner, process 1 of the sandbox: joins the sandbox's loopback ports to the gateway's sockets, holds the lifeline,
+ * tries the wall before the agent exists, starts the agent, and leaves with the agent's exit code.
+ */
+import {
+  EGRESS_PORT,
+  EGRESS_SOCKET,
+  GIT_GATE_PORT,
+  GIT_GATE_SOCKET,
+  LIFELINE_SOCKET,
+  SUPERVISE_PORT,
+  SUPERVISE_SOCKET,
+  WORKSPACE,
+} from "../../src/policy/paths.ts"
+import type { FromInner, ToInner } from "../../src/policy/wire/lifeline.ts"
+import { reasonOf } from "../../src/runtime/error.ts"
+import { AgentProcess } from "./agent.ts"
+import { Lifeline } from "./lifeline.ts"
+import { tryWall } from "./probes.ts"
+import { startRelay } from "./relay.ts"
+import { judgeWorkspace } from "./workspace.ts"
+
+/** Exit code when the bottle could not be started: the same as a shell's for a command that cannot run. */
+const CANNOT_START = 126
+
+const RELAYS = [
+  { port: EGRESS_PORT, socket: EGRESS_SOCKET },
+  { port: GIT_GATE_PORT, socket: GIT_GATE_SOCKET },
+  { port: SUPERVISE_PORT, socket: SUPERVISE_SOCKET },
+]
+
+export async function runInner(): Promise<void> {
+  await Promise.all(RELAYS.map(startRelay))
+  const lifeline = await Lifeline.connect(LIFELINE_SOCKET)
+  let agent: AgentProcess | undefined
+
+  /** The terminal's keys reach the agent through its own terminal; what arrives here is Docker's wish to end. */
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGTSTP"] as const) {
+    process.on(signal, () => {
+      if (signal !== "SIGTERM") return
+      if (agent === undefined) process.exit(CANNOT_START)
+      agent.stop(10_000)
+    })
+  }
+
+  const say = (message: FromInner) => lifeline.send(message)
+  const handle = async (message: ToInner): Promise<void> => {
+    if (message.type === "probe") {
+      say({ type: "probed", results: await tryWall(message.probes) })
+      return
+    }
+    if (message.type === "stop") {
+      if (agent === undefined) process.exit(CANNOT_START)
+      agent.stop(message.grace_ms)
+      return
+    }
+    if (agent !== undefined) throw new Error("the agent runs already")
+    const startedAt = Date.now()
+    agent = await AgentProcess.start(message.launch)
+    say({ type: "started", pid: agent.pid })
+    const code = await agent.exited
+    say({ type: "exited", code, workspace: await judgeWorkspace(WORKSPACE, startedAt) })
+    await lifeline.close()
+    process.exit(code)
+  }
+  for await (const message of lifeline.messages()) {
+    handle(message).catch(async (error) => {
+      say({ type: "failed", reason: reasonOf(error).slice(0, 2048) })
+      if (agent !== undefined) return
+      await lifeline.close()
+      process.exit(CANNOT_START)
+    })
+  }
+}

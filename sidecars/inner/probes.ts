@@ -1,0 +1,173 @@
+/**
+ * What inner tries before the agent exists. The attempts outwards must fail in the kernel, at once, for want of any
+ * way; one that is merely unanswered counts as a hole. The gateway must answer.
+ */
+import { createSocket } from "node:dgram"
+import { readdirSync, readFileSync, statSync } from "node:fs"
+import { request } from "node:http"
+import { connect as connectTcp } from "node:net"
+import { connect as connectTls } from "node:tls"
+import { EGRESS_PORT, INTERNAL_HOST } from "../../src/policy/paths.ts"
+import type { Probe, ProbeResult } from "../../src/policy/wire/lifeline.ts"
+import { reasonOf } from "../../src/runtime/error.ts"
+
+/** A refusal by the kernel takes microseconds; whatever takes longer has left the sandbox. In milliseconds. */
+const REFUSED_WITHIN_MS = 1000
+/** The gateway answers within this, in milliseconds. */
+const GATEWAY_WITHIN_MS = 10_000
+/** The system's trust store, where most clients look by themselves. */
+const SYSTEM_STORE = "/etc/ssl/certs/ca-certificates.crt"
+
+/** Errors by which the kernel says that there is no way out. */
+const NO_WAY = new Set([
+  "ENETUNREACH",
+  "EHOSTUNREACH",
+  "EADDRNOTAVAIL",
+  "ENETDOWN",
+  "EAFNOSUPPORT",
+  "EPERM",
+  "EACCES",
+])
+
+export function tryWall(probes: Probe[]): Promise<ProbeResult[]> {
+  return Promise.all(probes.map(tryOne))
+}
+
+async function tryOne(probe: Probe): Promise<ProbeResult> {
+  try {
+    switch (probe.kind) {
+      case "no-interfaces":
+        return noInterfaces()
+      case "tcp-refused":
+        return refusal(`tcp ${probe.host}:${probe.port}`, await tcpError(probe.host, probe.port))
+      case "udp-refused":
+        return refusal(`udp ${probe.host}:${probe.port}`, await udpError(probe.host, probe.port))
+      case "gateway":
+        return await gatewayAnswers(probe.generation)
+      case "file":
+        return fileArrived(probe.path, probe.size)
+    }
+  } catch (error) {
+    return { name: probe.kind, ok: false, detail: reasonOf(error).slice(0, 512) }
+  }
+}
+
+function noInterfaces(): ProbeResult {
+  const others = readdirSync("/sys/class/net").filter((name) => name !== "lo")
+  const routes = readFileSync("/proc/net/route", "utf8").trim().split("\n").slice(1)
+  const ok = others.length === 0 && routes.length === 0
+  const detail = ok ? "loopback only" : `interfaces: ${others.join(", ") || "none"}; routes: ${routes.length}`
+  return { name: "network interfaces", ok, detail }
+}
+
+function refusal(name: string, code: string | undefined): ProbeResult {
+  const ok = code !== undefined && NO_WAY.has(code)
+  return {
+    name,
+    ok,
+    detail: ok ? `refused by the kernel (${code})` : `not refused: ${code ?? "it connected"}`,
+  }
+}
+
+function tcpError(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connectTcp({ host, port, timeout: REFUSED_WITHIN_MS })
+    const settle = (code: string | undefined) => {
+      socket.destroy()
+      resolve(code)
+    }
+    socket.once("connect", () => settle(undefined))
+    socket.once("timeout", () => settle("no answer in time"))
+    socket.once("error", (error: NodeJS.ErrnoException) => settle(error.code ?? error.message))
+  })
+}
+
+function udpError(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = createSocket(host.includes(":") ? "udp6" : "udp4")
+    const settle = (code: string | undefined) => {
+      clearTimeout(timer)
+      socket.close()
+      resolve(code)
+    }
+    const timer = setTimeout(() => settle(undefined), REFUSED_WITHIN_MS)
+    socket.once("error", (error: NodeJS.ErrnoException) => settle(error.code ?? error.message))
+    socket.send("bottle", port, host, (error) => {
+      settle(error === null ? undefined : ((error as NodeJS.ErrnoException).code ?? error.message))
+    })
+  })
+}
+
+/** Over plain HTTP the live generation, over TLS the trust in the bottle's authority by the system's own store. */
+async function gatewayAnswers(generation: number): Promise<ProbeResult> {
+  const live = JSON.parse(await getPolicy()) as { generation?: number }
+  if (live.generation !== generation) {
+    return { name: "gateway", ok: false, detail: `generation ${live.generation} is live, not ${generation}` }
+  }
+  await verifyTrust()
+  return {
+    name: "gateway",
+    ok: true,
+    detail: `answers with generation ${generation}, its certificate is trusted`,
+  }
+}
+
+function getPolicy(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const call = request(
+      {
+        host: "127.0.0.1",
+        port: EGRESS_PORT,
+        path: `http://${INTERNAL_HOST}/policy`,
+        headers: { host: INTERNAL_HOST },
+      },
+      (response) => {
+        const parts: Buffer[] = []
+        response.on("data", (part: Buffer) => parts.push(part))
+        response.on("end", () => resolve(Buffer.concat(parts).toString()))
+        response.on("error", reject)
+      },
+    )
+    call.setTimeout(GATEWAY_WITHIN_MS, () => call.destroy(new Error("the gateway does not answer")))
+    call.on("error", reject)
+    call.end()
+  })
+}
+
+function verifyTrust(): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const tunnel = connectTcp({ host: "127.0.0.1", port: EGRESS_PORT })
+    tunnel.setTimeout(GATEWAY_WITHIN_MS, () =>
+      tunnel.destroy(new Error("the gateway does not open a tunnel")),
+    )
+    tunnel.once("error", reject)
+    tunnel.once("connect", () => {
+      tunnel.write(`CONNECT ${INTERNAL_HOST}:443 HTTP/1.1\r\nHost: ${INTERNAL_HOST}:443\r\n\r\n`)
+    })
+    tunnel.once("data", (answer: Buffer) => {
+      if (!answer.toString("latin1").startsWith("HTTP/1.1 200")) {
+        tunnel.destroy()
+        reject(new Error(`the tunnel was refused: ${answer.toString("latin1").split("\r\n")[0]}`))
+        return
+      }
+      const secure = connectTls({ socket: tunnel, servername: INTERNAL_HOST, ca: readFileSync(SYSTEM_STORE) })
+      secure.once("error", (error) =>
+        reject(new Error(`the system's trust store does not verify: ${error.message}`)),
+      )
+      secure.once("secureConnect", () => {
+        secure.destroy()
+        resolve()
+      })
+    })
+  })
+}
+
+function fileArrived(path: string, size: number): ProbeResult {
+  const found = statSync(path, { throwIfNoEntry: false })
+  const ok = found?.size === size
+  return {
+    name: `file ${path}`,
+    ok,
+    detail: ok ? `${size} bytes` : `${found?.size ?? "no"} bytes, not ${size}`,
+  }
+}
