@@ -1,0 +1,71 @@
+import { expect, test } from "bun:test"
+import { X509Certificate } from "node:crypto"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { mintAuthority } from "../../src/gateway/ca.ts"
+import { run } from "../../src/runtime/spawn.ts"
+import { temporaryFolder } from "../fixtures/temporary-folder.ts"
+
+const DAY_MS = 24 * 3_600_000
+
+async function openssl(args: string[], input?: string): Promise<string> {
+  const { code, stdout, stderr } = await run(["openssl", ...args], input === undefined ? {} : { input })
+  if (code !== 0) throw new Error(`openssl ${args[0]}: ${stderr}`)
+  return stdout
+}
+
+test("openssl reads the authority as one that signs leaves and nothing else", async () => {
+  const { cert, sha256 } = await mintAuthority("dev-abc12")
+  const text = await openssl(["x509", "-noout", "-text", "-fingerprint", "-sha256"], cert)
+  expect(text).toContain("CN = bottle dev-abc12")
+  expect(text).toMatch(/Basic Constraints: critical\s+CA:TRUE, pathlen:0\n/)
+  expect(text).toMatch(/Key Usage: critical\s+Certificate Sign\n/)
+  expect(text).toContain("ecdsa-with-SHA256")
+  expect(text).toContain("prime256v1")
+  expect(text.toLowerCase().replaceAll(":", "")).toContain(`fingerprint=${sha256}`)
+})
+
+test("it is valid from an hour ago for thirty days, whatever the sandbox's clock does within that", async () => {
+  const before = Date.now()
+  const certificate = new X509Certificate((await mintAuthority("dev-abc12")).cert)
+  const from = Date.parse(certificate.validFrom)
+  const to = Date.parse(certificate.validTo)
+  expect(Math.abs(before - 3_600_000 - from)).toBeLessThan(60_000)
+  expect(to - from - 3_600_000).toBe(30 * DAY_MS)
+})
+
+test("a leaf that openssl signs with the key verifies against it, and an authority below it does not", async () => {
+  using folder = temporaryFolder()
+  const file = (name: string, content?: string) => {
+    const path = join(folder.path, name)
+    if (content !== undefined) writeFileSync(path, content, { mode: 0o600 })
+    return path
+  }
+  const { cert, key } = await mintAuthority("dev-abc12")
+  const ca = file("ca.pem", cert)
+  const caKey = file("ca.key", key)
+  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
+  const sign = async (name: string, issuer: string, issuerKey: string, isCa: boolean) => {
+    const request = file(`${name}.csr`)
+    const leafKey = file(`${name}.key`)
+    await openssl(["req", "-new", ...newKey, "-keyout", leafKey, "-out", request, "-subj", `/CN=${name}`])
+    const extensions = file(`${name}.ext`, `basicConstraints=critical,CA:${isCa ? "TRUE" : "FALSE"}\n`)
+    const from = ["-req", "-in", request, "-CA", issuer, "-CAkey", issuerKey, "-CAcreateserial"]
+    await openssl(["x509", ...from, "-days", "1", "-extfile", extensions, "-out", file(`${name}.pem`)])
+    return { cert: file(`${name}.pem`), key: leafKey }
+  }
+  const leaf = await sign("leaf", ca, caKey, false)
+  expect(await openssl(["verify", "-CAfile", ca, leaf.cert])).toContain("OK")
+
+  const below = await sign("below", ca, caKey, true)
+  const fromBelow = await sign("from-below", below.cert, below.key, false)
+  const chain = ["verify", "-CAfile", ca, "-untrusted", below.cert, fromBelow.cert]
+  await expect(openssl(chain)).rejects.toThrow("path length constraint exceeded")
+})
+
+test("two authorities share neither key nor serial number", async () => {
+  const [a, b] = await Promise.all([mintAuthority("dev-abc12"), mintAuthority("dev-abc12")])
+  expect(a.key).not.toBe(b.key)
+  expect(a.key).toStartWith("-----BEGIN PRIVATE KEY-----\n")
+  expect(new X509Certificate(a.cert).serialNumber).not.toBe(new X509Certificate(b.cert).serialNumber)
+})
