@@ -43,7 +43,6 @@ const asOwnUser: DaemonCommand = (spec) => [
   `--regid=${spec.uid}`,
   "--clear-groups",
   "--inh-caps=-all",
-  "--bounding-set=-all",
   "--no-new-privs",
   "--",
   process.execPath,

@@ -1,0 +1,29 @@
+/** The docker backend: the room where the others are joined to the interface. */
+import type { Backend } from "../types.ts"
+import { collectBottle } from "./collect.ts"
+import { docker } from "./docker.ts"
+import { attachBottle, controlOf, launchBottle } from "./launch.ts"
+import { listBottles } from "./list.ts"
+import { homeDigest, namesOf } from "./names.ts"
+import { probeDocker } from "./probe.ts"
+import { findLeftovers, removeBottle, removeNetwork } from "./remove.ts"
+
+/** `home` is $BOTTLE_HOME: only its bottles are seen and touched. */
+export function dockerBackend(home: string): Backend {
+  const digest = homeDigest(home)
+  return {
+    name: "docker",
+    probe: probeDocker,
+    launch: (plan, scope, load) => launchBottle(plan, digest, scope, load),
+    attach: attachBottle,
+    control: controlOf,
+    restartGateway: async (identity) => {
+      await docker("start the gateway", ["start", namesOf(identity).sidecars])
+    },
+    list: (signal) => listBottles(digest, signal),
+    collect: collectBottle,
+    remove: removeBottle,
+    leftovers: () => findLeftovers(digest),
+    removeShared: () => removeNetwork(digest),
+  }
+}

@@ -1,0 +1,35 @@
+/** The docker command line: every call of it goes through here, bounded in time and with its own words on failure. */
+import { BottleError } from "../../runtime/error.ts"
+import { lastLines, type RunRequest, run } from "../../runtime/spawn.ts"
+
+/** Time of an ordinary call: a busy daemon answers within seconds, a hung one never. In milliseconds. */
+const WITHIN_MS = 60_000
+
+/** Runs docker and hands back its stdout. Throws a BottleError that says `doing` and quotes docker's stderr. */
+export async function docker(
+  doing: string,
+  args: readonly string[],
+  request: RunRequest = {},
+): Promise<string> {
+  const result = await run(["docker", ...args], { timeoutMs: WITHIN_MS, ...request })
+  if (result.code === 0) return result.stdout
+  const why = lastLines(result.stderr || result.stdout, 8)
+  throw new BottleError({ what: `Could not ${doing}`, why, next: adviceFor(why) })
+}
+
+/** Like `docker`, but a failure is the empty string: for questions whose "no" comes as a failure. */
+export async function askDocker(args: readonly string[], request: RunRequest = {}): Promise<string> {
+  const result = await run(["docker", ...args], { timeoutMs: WITHIN_MS, ...request })
+  return result.code === 0 ? result.stdout : ""
+}
+
+function adviceFor(why: string): string {
+  if (/no space left|disk quota/i.test(why))
+    return "Free disk space (`docker system df` shows Docker's own), then try again"
+  if (/cannot connect|is the docker daemon running|connection refused/i.test(why)) {
+    return "Start Docker, and see that `docker version` answers"
+  }
+  if (/permission denied/i.test(why)) return "See that you may use Docker: `docker version` must answer"
+  if (/already in use|is already used/i.test(why)) return "Run `bottle cleanup`, then try again"
+  return "Run `docker info` to see that Docker is well, then try again"
+}

@@ -1,0 +1,124 @@
+/** Brings one bottle up: create, copy in, start both containers side by side, hand init's socket to the caller. */
+import type { ControlStreams } from "../../gateway/control-client.ts"
+import { BottleError } from "../../runtime/error.ts"
+import { lastLines, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
+import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
+import { composeProject } from "./compose.ts"
+import { askDocker, docker } from "./docker.ts"
+import { LABEL_HOME, namesOf, networkOf } from "./names.ts"
+import { copyFiles, copyWorkspace } from "./provision.ts"
+import { removeBottle } from "./remove.ts"
+
+/** Keys that leave the agent's terminal without ending it. */
+const DETACH_KEYS = "ctrl-\\,d"
+
+export async function launchBottle(
+  plan: SandboxPlan,
+  home: string,
+  scope: LaunchScope,
+  load: (streams: ControlStreams) => Promise<void>,
+): Promise<Sandbox> {
+  const { signal } = scope
+  const names = namesOf(plan.identity)
+  const project = composeProject(plan, { home, startedAt: new Date().toISOString() })
+
+  await scope.phase("network", () => ensureNetwork(home, signal))
+  scope.undo("containers and volumes", () => removeBottle(plan.identity, { keepWork: plan.resume }))
+  await scope.phase("create", () =>
+    docker(
+      "create the bottle's containers",
+      ["compose", "--progress", "quiet", "-f", "-", "create", "--no-build"],
+      {
+        input: JSON.stringify(project),
+        signal,
+        timeoutMs: 120_000,
+      },
+    ),
+  )
+  const gateway = scope.phase("gateway", async () => {
+    await docker("start the gateway", ["start", names.sidecars], { signal })
+    await load(controlOf(plan.identity))
+  })
+  const files = scope.phase("files", async () => {
+    await copyFiles(names.agent, plan.files, plan.trees, signal)
+    if (plan.workspaceFrom !== undefined) await copyWorkspace(names.agent, plan.workspaceFrom, signal)
+  })
+  // The sandbox waits for its gateway by itself, so both come up at once.
+  const session = files.then(() => startAgent(names.agent, plan.session, signal))
+  const sandbox: Sandbox = { control: () => controlOf(plan.identity), session: endOf(names.agent, session) }
+  // Whoever waits for the gateway learns of a failed sandbox too, and neither is left without a listener.
+  sandbox.session.catch(() => {})
+  await Promise.all([gateway, files])
+  return sandbox
+}
+
+/** Joins the terminal of a running agent. */
+export function attachBottle(identity: string): Promise<SessionEnd> {
+  const { agent } = namesOf(identity)
+  return endOf(agent, spawnInherit(["docker", "attach", "--detach-keys", DETACH_KEYS, agent]))
+}
+
+/** A way to init: a small program in the gateway that joins our pipes to the control socket. */
+export function controlOf(identity: string): ControlStreams {
+  const { sidecars } = namesOf(identity)
+  const child = spawnStreaming([
+    "docker", "exec", "-i", sidecars, "/opt/bottle/bun", "--no-env-file", "/opt/bottle/gateway.js", "control",
+  ]) // biome-ignore format: one command
+  let complaint = ""
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaint = lastLines(complaint + chunk.toString(), 4)
+  })
+  return {
+    input: child.stdin,
+    output: child.stdout,
+    complaint: () => complaint,
+    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
+  }
+}
+
+/** Starts the agent's container; resolves when the user's part in it is over, for `detached` at once. */
+async function startAgent(
+  container: string,
+  mode: Session["mode"],
+  signal: AbortSignal,
+): Promise<"left" | "started"> {
+  if (mode === "detached") {
+    await docker("start the sandbox", ["start", container], { signal })
+    return "started"
+  }
+  const attach =
+    mode === "terminal" ? ["--attach", "--interactive", "--detach-keys", DETACH_KEYS] : ["--attach"]
+  await spawnInherit(["docker", "start", ...attach, container])
+  return "left"
+}
+
+/** docker's own exit status does not tell a detach from an end, so the container is asked. */
+async function endOf(container: string, session: Promise<unknown>): Promise<SessionEnd> {
+  if ((await session) === "started") return { kind: "detached" }
+  const state = await askDocker(["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", container])
+  const [running, code] = state.trim().split(" ")
+  if (running === "true") return { kind: "detached" }
+  if (code === undefined) {
+    throw new BottleError({ what: "The agent's container is gone", why: "something else removed it" })
+  }
+  return { kind: "exited", code: Number(code) }
+}
+
+/** One network for all gateways of a home: Docker has room for about 30 networks, and gateways need no company. */
+async function ensureNetwork(home: string, signal: AbortSignal): Promise<void> {
+  const name = networkOf(home)
+  if ((await askDocker(["network", "inspect", "--format", "{{.Name}}", name], { signal })) !== "") return
+  const options = ["--driver", "bridge", "--opt", "com.docker.network.bridge.enable_icc=false"]
+  try {
+    await docker(
+      "create the gateways' network",
+      ["network", "create", ...options, "--label", `${LABEL_HOME}=${home}`, name],
+      {
+        signal,
+      },
+    )
+  } catch (error) {
+    // Another start made it in the meantime.
+    if ((await askDocker(["network", "inspect", name], { signal })) === "") throw error
+  }
+}

@@ -1,0 +1,77 @@
+/** What this machine's Docker is and can do, found by asking it. */
+import { reasonOf } from "../../runtime/error.ts"
+import { lastLines, run } from "../../runtime/spawn.ts"
+import type { BackendProbe } from "../types.ts"
+
+/** A Docker that does not answer within this is not there, in milliseconds. */
+const WITHIN_MS = 5000
+/** First Compose that has everything a project of ours uses (`volume.nocopy`, labels on `down`, JSON files). */
+const COMPOSE_MIN: readonly [number, number] = [2, 20]
+
+interface DockerInfo {
+  ServerVersion?: string
+  ServerErrors?: string[]
+  MemoryLimit?: boolean
+  PidsLimit?: boolean
+  CpuCfsQuota?: boolean
+}
+
+const NOTHING: Omit<BackendProbe, "reason" | "next"> = { available: false, found: "", runtime: "", notes: [] }
+
+export async function probeDocker(signal?: AbortSignal): Promise<BackendProbe> {
+  const request = { timeoutMs: WITHIN_MS, ...(signal ? { signal } : {}) }
+  try {
+    const [info, compose] = await Promise.all([
+      run(["docker", "info", "--format", "{{json .}}"], request),
+      run(["docker", "compose", "version", "--short"], request),
+    ])
+    const engine = parseInfo(info.stdout)
+    const fault = engine.ServerErrors?.[0] ?? (engine.ServerVersion ? undefined : lastLines(info.stderr, 2))
+    if (info.code !== 0 || fault !== undefined) {
+      const reason = fault || lastLines(info.stderr, 2) || "docker info failed"
+      return { ...NOTHING, reason, next: "Start Docker, and see that `docker version` answers" }
+    }
+    const version = compose.stdout.trim().replace(/^v/, "")
+    if (compose.code !== 0 || !atLeast(version, COMPOSE_MIN)) {
+      const have = compose.code === 0 ? `Compose ${version} is too old` : "Docker has no Compose plugin"
+      const next = `Install Docker Compose ${COMPOSE_MIN.join(".")} or newer (package docker-compose-plugin or docker-compose)`
+      return { ...NOTHING, reason: have, next }
+    }
+    return {
+      available: true,
+      reason: "",
+      next: "",
+      found: `Docker ${engine.ServerVersion}, Compose ${version}`,
+      runtime: "",
+      notes: limitNotes(engine),
+    }
+  } catch (error) {
+    return {
+      ...NOTHING,
+      reason: reasonOf(error),
+      next: "Install Docker, or see why `docker info` does not answer",
+    }
+  }
+}
+
+function parseInfo(text: string): DockerInfo {
+  try {
+    return JSON.parse(text) as DockerInfo
+  } catch {
+    return {}
+  }
+}
+
+function atLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [, a, b] = /^(\d+)\.(\d+)/.exec(version) ?? []
+  return Number(a) > major || (Number(a) === major && Number(b) >= minor)
+}
+
+function limitNotes(engine: DockerInfo): string[] {
+  const missing = [
+    engine.MemoryLimit === false ? "memory" : "",
+    engine.PidsLimit === false ? "pids" : "",
+    engine.CpuCfsQuota === false ? "cpus" : "",
+  ].filter((name) => name !== "")
+  return missing.length === 0 ? [] : [`limits not enforced by this machine's Docker: ${missing.join(", ")}`]
+}

@@ -1,0 +1,29 @@
+/** The backends there are, in the order in which they are preferred. */
+import type { BackendName } from "../manifest/types.ts"
+import { BottleError, usageError } from "../runtime/error.ts"
+import type { Backend } from "./types.ts"
+
+/** Names that a manifest may use; those without a loader are known and not served by this version. */
+const LOADERS: Record<BackendName, ((home: string) => Promise<Backend>) | undefined> = {
+  docker: async (home) => (await import("./docker/backend.ts")).dockerBackend(home),
+  smolmachines: undefined,
+  bubblewrap: undefined,
+}
+
+/** Every backend that this version serves; asked by `list`, `stop` and `cleanup` whatever the environment says. */
+export function allBackends(home: string): Promise<Backend[]> {
+  return Promise.all(Object.values(LOADERS).flatMap((load) => (load ? [load(home)] : [])))
+}
+
+/** The backend of that name. Throws a BottleError for one that is unknown or not served yet. */
+export async function backendNamed(name: string, home: string): Promise<Backend> {
+  if (!Object.hasOwn(LOADERS, name)) {
+    throw usageError(`There is no backend "${name}"`, `Use one of ${Object.keys(LOADERS).join(", ")}`)
+  }
+  const load = LOADERS[name as BackendName]
+  if (load) return load(home)
+  throw new BottleError({
+    what: `The backend ${name} is known and not served by this version yet`,
+    next: "Use docker: `--backend docker`, or drop `backend` from the bottle",
+  })
+}

@@ -1,0 +1,129 @@
+/** What a backend does: isolate, start, reach and remove bottles. Everything above works on this alone. */
+import type { ControlStreams } from "../gateway/control-client.ts"
+import type { BackendName, Limits } from "../manifest/types.ts"
+import type { Launch, ProbeResult, WorkspaceState } from "../policy/wire/lifeline.ts"
+import type { ProvisionFile, ProvisionTree } from "../provider/types.ts"
+
+/** Whether a backend can be used here, found by asking. */
+export interface BackendProbe {
+  available: boolean
+  /** Why not; empty when available */
+  reason: string
+  /** What to do about it; empty when available */
+  next: string
+  /** What was found, for the preflight: `Docker 26.1.5, Compose 2.26.1, runc` */
+  found: string
+  /** Runtime that isolates the agent: `runc`, `runsc` */
+  runtime: string
+  /** What this machine does not enforce, for the preflight */
+  notes: string[]
+}
+
+/** How the agent's standard streams are connected. */
+export type Session =
+  /** The user's own terminal */
+  | { mode: "terminal" }
+  /** A terminal that nobody sits at yet */
+  | { mode: "detached" }
+  /** Plain pipes, one task, no input */
+  | { mode: "task" }
+
+/** Everything a backend needs to bring up a sandbox; pure data, no secret. */
+export interface SandboxPlan {
+  identity: string
+  agent: string
+  bottle: string
+  /** References of the images, resolved */
+  images: { agent: string; gateway: string }
+  runtime: string
+  session: Session["mode"]
+  limits: Limits
+  /** Daemons of the gateway */
+  daemons: string[]
+  files: ProvisionFile[]
+  trees: ProvisionTree[]
+  /** Host folder copied into the workspace; absent means an empty one, or the one kept */
+  workspaceFrom?: string
+  /** True when volumes of an earlier session are there and must be used */
+  resume: boolean
+  /** Names that the gateway resolves by itself: `host` -> address */
+  extraHosts: Record<string, string>
+}
+
+/** A running sandbox whose inner waits for probes and launch. */
+export interface Sandbox {
+  /** A new way to init */
+  control(): ControlStreams
+  /**
+   * Resolves when the user's part in the session ended: with the exit code when the agent did, or as detached.
+   */
+  session: Promise<SessionEnd>
+}
+
+export type SessionEnd = { kind: "exited"; code: number } | { kind: "detached" }
+
+/** What is left of a bottle after its agent ended. */
+export interface Remains {
+  /** How the agent ended, when inner could say it */
+  exit?: { code: number; workspace: WorkspaceState }
+}
+
+export interface ActiveBottle {
+  backend: BackendName
+  identity: string
+  agent: string
+  /** RFC 3339 time, empty when unknown */
+  startedAt: string
+  /** Running services: `agent`, `egress` ... */
+  services: string[]
+  /** `running`; `ended`: the agent is gone; `broken`: agent or gateway is missing */
+  status: "running" | "ended" | "broken"
+}
+
+/** Something of this home that no state accounts for, or that ended. */
+export interface Leftover {
+  identity: string
+  /** What it is, for people: `container bottle-dev-k3x9a-agent` */
+  what: string
+}
+
+/** Undo steps and interruption of a start. */
+export interface LaunchScope {
+  /** Registers what takes a step back; run in reverse when the start fails */
+  undo(name: string, step: () => Promise<void>): void
+  signal: AbortSignal
+  /** Tells the person what is being done */
+  progress(line: string): void
+  /** Measures a phase for --profile */
+  phase<T>(name: string, work: () => Promise<T>): Promise<T>
+}
+
+export interface Backend {
+  name: BackendName
+  /** What is asked of this machine; bounded in time, never throws */
+  probe(signal?: AbortSignal): Promise<BackendProbe>
+  /** Brings up gateway and sandbox. `ready` is called with the way to init as soon as the gateway can be loaded. */
+  launch(
+    plan: SandboxPlan,
+    scope: LaunchScope,
+    load: (streams: ControlStreams) => Promise<void>,
+  ): Promise<Sandbox>
+  /** Joins the agent's terminal */
+  attach(identity: string): Promise<SessionEnd>
+  /** The way to init of a running bottle; throws when there is none */
+  control(identity: string): ControlStreams
+  /** Starts a gateway that ended while its agent lives */
+  restartGateway(identity: string): Promise<void>
+  /** Bottles of this home */
+  list(signal?: AbortSignal): Promise<ActiveBottle[]>
+  /** How the agent ended, and ledger and logs copied into the given folders */
+  collect(identity: string, into: { ledger: string; log: string }): Promise<Remains>
+  /** Ends and removes sandbox and gateway; with `keepWork` what the agent wrote stays for a resume */
+  remove(identity: string, options: { keepWork: boolean }): Promise<void>
+  /** Everything of this home that is there, running or not */
+  leftovers(): Promise<Leftover[]>
+  /** Removes what bottles share, when no bottle is left */
+  removeShared(): Promise<void>
+}
+
+export type { Launch, ProbeResult }

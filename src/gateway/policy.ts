@@ -1,0 +1,114 @@
+/** Compiles what manifests and providers say into the policy that the gateway enforces, and the credentials it needs. */
+import type { BottleRoute, TokenSource } from "../manifest/types.ts"
+import type { Policy, Route, UpstreamProxy } from "../policy/schema.ts"
+import type { ProviderRoute } from "../provider/types.ts"
+import { BottleError } from "../runtime/error.ts"
+
+export interface PolicyRequest {
+  identity: string
+  routes: BottleRoute[]
+  provider: { name: string; routes: ProviderRoute[] }
+  placeholders: Policy["placeholders"]
+  /** Addresses of this machine's interfaces */
+  hostAddresses: string[]
+  upstreamProxy?: { proxy: UpstreamProxy; userinfo?: string }
+  /** Whether `narrow` lies within `wide`: paths and methods */
+  within(wide: ProviderRoute, narrow: BottleRoute): boolean
+}
+
+export interface CompiledPolicy {
+  policy: Policy
+  /** Where each credential of the policy comes from, by id */
+  credentials: Record<string, TokenSource>
+  /** Credentials whose value is known already, by id */
+  values: Record<string, string>
+}
+
+/** Id of a credential by its source, so that two routes with one source share it. */
+function credentialId(source: TokenSource): string {
+  if (source.kind === "env") return `env:${source.variable}`
+  if (source.kind === "file") return `file:${source.path}`
+  return `command:${source.argv.join(" ")}`.slice(0, 128)
+}
+
+/** Throws a BottleError when a manifest widens a route that the provider owns. */
+export function compilePolicy(request: PolicyRequest): CompiledPolicy {
+  const credentials: Record<string, TokenSource> = {}
+  const values: Record<string, string> = {}
+  const use = (scheme: string, source: TokenSource) => {
+    const credential = credentialId(source)
+    credentials[credential] = source
+    return { scheme, credential }
+  }
+  const routes = new Map<string, Route>()
+  for (const own of request.provider.routes) {
+    routes.set(own.host, {
+      host: own.host,
+      paths: own.paths,
+      ...(own.methods ? { methods: own.methods } : {}),
+      ...(own.auth ? { auth: use(own.auth.scheme, { kind: "env", variable: own.auth.variable }) } : {}),
+      intercept: true,
+      scheme: "https",
+      private: [],
+      origin: `provider:${request.provider.name}`,
+    })
+  }
+  for (const entry of request.routes) {
+    const owned = request.provider.routes.find((route) => route.host === entry.host)
+    if (owned !== undefined) checkNarrower(owned, entry, request)
+    const base = routes.get(entry.host)
+    const paths = entry.paths ?? base?.paths
+    const methods = entry.methods ?? base?.methods
+    const auth = entry.auth ? use(entry.auth.scheme, entry.auth.token) : base?.auth
+    routes.set(entry.host, {
+      host: entry.host,
+      ...(paths ? { paths } : {}),
+      ...(methods ? { methods } : {}),
+      ...(auth ? { auth } : {}),
+      intercept: entry.intercept,
+      scheme: entry.scheme,
+      private: entry.private,
+      ...(entry.scan ? { scan: entry.scan } : {}),
+      origin: base?.origin ?? "manifest",
+    })
+  }
+  // A credential that a manifest replaced is not asked for.
+  const used = new Set([...routes.values()].flatMap((route) => route.auth?.credential ?? []))
+  for (const id of Object.keys(credentials)) if (!used.has(id)) delete credentials[id]
+
+  const upstream = request.upstreamProxy
+  if (upstream?.userinfo) values["upstream-proxy"] = upstream.userinfo
+  return {
+    policy: {
+      version: 1,
+      generation: 1,
+      identity: request.identity,
+      routes: [...routes.values()],
+      placeholders: request.placeholders,
+      host_addresses: request.hostAddresses,
+      ...(upstream
+        ? {
+            upstream_proxy: {
+              ...upstream.proxy,
+              ...(upstream.userinfo ? { credential: "upstream-proxy" } : {}),
+            },
+          }
+        : {}),
+    },
+    credentials,
+    values,
+  }
+}
+
+function checkNarrower(owned: ProviderRoute, entry: BottleRoute, request: PolicyRequest): void {
+  const wider = !request.within(owned, entry)
+  if (!wider && entry.intercept && entry.scheme === "https") return
+  const what = wider
+    ? "its paths or methods go beyond the provider's"
+    : "it takes the gateway's eyes off the host"
+  throw new BottleError({
+    what: `${entry.at}: the route for ${entry.host} may only narrow the one of provider ${request.provider.name}`,
+    why: what,
+    next: `Keep to paths below ${owned.paths.join(", ")}, or drop paths, methods, intercept and scheme from the entry`,
+  })
+}
