@@ -1,4 +1,5 @@
 /** What the manifests say, after loading, `extends` and the trust rules; nothing here is resolved on the host yet. */
+import type { BottleError } from "../runtime/error.ts"
 
 /** Where a value of `env` comes from. */
 export type EnvValue =
@@ -41,10 +42,15 @@ export interface GitUser {
 /** One entry of `git.repos`. */
 export interface GitRepo {
   name: string
+  /** ssh:// URL of the upstream */
   url: string
-  identityFile?: string
-  knownHostKey?: string
+  /** Absolute path of the private key on the host */
+  identityFile: string
+  /** Pinned key of the server: type, space, base64 */
+  knownHostKey: string
+  /** Patterns of refs that may be pushed, at most one star each; all branches when the manifest names none */
   refs: string[]
+  /** False: a push that changes CI definitions waits for a person */
   allowCi: boolean
 }
 
@@ -70,6 +76,7 @@ export interface Bottle {
   env: Record<string, EnvValue>
   routes: BottleRoute[]
   git: { user: GitUser; repos: GitRepo[] }
+  /** Whether the agent may ask for changes of policy; false unless written, until proposals are served */
   supervise: boolean
   provider: {
     template: ProviderName
@@ -84,6 +91,8 @@ export interface Bottle {
   /** Whether an agent that a repository ships may run in it */
   repoAgents: boolean
   limits: Limits
+  /** `file:line` of what was said last about a key (`backend`, `env.CI`, `git.repos.app`), for messages */
+  at: Record<string, string>
 }
 
 export interface Agent {
@@ -100,4 +109,12 @@ export interface Agent {
   gitUser: GitUser
   /** System prompt: the body of the file, possibly empty */
   prompt: string
+  /** The file's `description`, possibly empty: one line for lists, as written and so not yet fit to be shown */
+  description: string
 }
+
+/** An agent as lists show it: one that cannot be used is there with the reason. */
+export type AgentSummary = { name: string; file: string; origin: Agent["origin"] } & (
+  | { agent: Agent; broken?: never }
+  | { agent?: never; broken: BottleError }
+)
