@@ -42,11 +42,15 @@ export async function buildImage(build: PlannedBuild, tools: BuildTools): Promis
   docker.stdin.end(input)
   docker.stdout.resume()
   const output: string[] = []
+  const told = new Set<string>()
   for await (const line of readLines(docker.stderr, MAX_LINE)) {
     output.push(line)
     if (output.length > KEPT_LINES) output.shift()
     const step = stepOf(line)
-    if (step !== undefined) tools.progress(`${build.title}: ${step}`)
+    // BuildKit names a step again whenever its output goes back to it.
+    if (step === undefined || told.has(step)) continue
+    told.add(step)
+    tools.progress(`${build.title}: ${step}`)
   }
   const code = await docker.exited
   if (tools.signal?.aborted)

@@ -19,9 +19,9 @@ export interface Assets {
 
 /** Folders of `images/` that an image is built from, and the sidecar that its context holds as `sidecar/` */
 const CONTEXTS: Record<ImageName, { folders: string[]; sidecar?: SidecarName }> = {
-  claude: { folders: ["claude"] },
-  inner: { folders: ["inner", "bun"], sidecar: "inner" },
-  gateway: { folders: ["gateway", "bun"], sidecar: "gateway" },
+  claude: { folders: ["claude", "fetch"] },
+  inner: { folders: ["inner", "bun", "fetch"], sidecar: "inner" },
+  gateway: { folders: ["gateway", "bun", "fetch"], sidecar: "gateway" },
 }
 /** Sets of bundles kept from earlier versions of the source, so that going back and forth stays quick */
 const KEPT_BUNDLES = 4
