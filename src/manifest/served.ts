@@ -25,6 +25,12 @@ export function unserved(bottle: Bottle): BottleError | undefined {
   })
 }
 
+/** Throws that error, if there is one. */
+export function checkServed(bottle: Bottle): void {
+  const error = unserved(bottle)
+  if (error !== undefined) throw error
+}
+
 function provider(bottle: Bottle): Unserved[] {
   const { template, forwardHostCredentials } = bottle.provider
   const found: Unserved[] = []
