@@ -54,22 +54,24 @@ function base64Forms(bytes: Buffer): string[] {
 
 function jsonForms(secret: string): string[] {
   const minimal = JSON.stringify(secret).slice(1, -1)
-  const slashes = minimal.replaceAll("/", "\\/")
-  const forms = [minimal, slashes]
-  for (const base of [minimal, slashes]) {
-    const ascii = base.replace(/[\u007f-\uffff]/g, unicodeEscape)
-    // Go escapes <, > and & by default; PHP's JSON_HEX_* options and Rails take the quotes too.
-    const html = ascii.replace(/[<>&]/g, unicodeEscape)
-    const quotes = html.replace(/\\"|'/g, (found) => unicodeEscape(found.slice(-1)))
-    forms.push(ascii, html, quotes)
+  const forms: string[] = [escapeUnits(secret)]
+  for (const base of [minimal, minimal.replaceAll("/", "\\/")]) {
+    for (const text of [base, base.replace(/[\u007f-\uffff]/g, unicodeEscape)]) {
+      // Go escapes <, > and & by default; PHP's JSON_HEX_* options and Rails take the quotes too.
+      const page = text.replace(/[<>&]/g, unicodeEscape)
+      forms.push(
+        text,
+        page,
+        page.replace(/\\"|'/g, (found) => unicodeEscape(found.slice(-1))),
+      )
+    }
   }
-  forms.push([...secret].map((c) => [...c].map(escapeUnits).join("")).join(""))
   return forms.flatMap((form) => [form, upperEscapes(form)])
 }
 
-function escapeUnits(character: string): string {
+function escapeUnits(text: string): string {
   let out = ""
-  for (let i = 0; i < character.length; i++) out += unicodeEscape(character.charAt(i))
+  for (let i = 0; i < text.length; i++) out += unicodeEscape(text.charAt(i))
   return out
 }
 

@@ -117,11 +117,14 @@ class ByteScrubber implements Scrubber {
     }
     const { ranges, hits, openFrom } = scan(this.#set, bytes, before)
     this.hits += hits
+    let blankTo = Math.max(openFrom, this.#heldBlank)
+    for (let i = 0; i < ranges.length; i += 2) {
+      // An occurrence that lies wholly in what is held now is found again with the next bytes.
+      if ((ranges[i] as number) < openFrom) blankTo = Math.max(blankTo, ranges[i + 1] as number)
+    }
     if (this.#heldBlank > 0) ranges.push(0, this.#heldBlank)
     const out = blanked(this.#set.fill, bytes, ranges, openFrom)
     this.#held = openFrom === bytes.length ? EMPTY : bytes.slice(openFrom)
-    let blankTo = openFrom
-    for (let i = 1; i < ranges.length; i += 2) blankTo = Math.max(blankTo, blankEnd(ranges, i, openFrom))
     this.#heldBlank = blankTo - openFrom
     return out
   }
@@ -146,16 +149,10 @@ class ByteScrubber implements Scrubber {
       const bytes = Buffer.from(out, encoding)
       const { ranges, hits } = scan(this.#set, bytes, 0)
       this.hits += hits
-      if (ranges.length > 0)
-        out = Buffer.from(blanked(this.#set.fill, bytes, ranges, bytes.length)).toString(encoding)
+      if (ranges.length > 0) out = asText(blanked(this.#set.fill, bytes, ranges, bytes.length), encoding)
     }
     return out
   }
-}
-
-/** The end of an occurrence that began before `cut`; one that lies beyond is found again in the held bytes. */
-function blankEnd(ranges: readonly number[], i: number, cut: number): number {
-  return (ranges[i - 1] as number) < cut ? (ranges[i] as number) : cut
 }
 
 /** The bytes up to `cut`, with the ranges filled in a copy; a view when there is nothing to fill. */

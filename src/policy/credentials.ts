@@ -97,7 +97,7 @@ const ALWAYS: ReadonlySet<string> = new Set(
   `
   accesstoken apikey apitoken apisecret authtoken token auth authorization bearer bearertoken xapikey xauthtoken
   xaccesstoken privatetoken jobtoken deploytoken personalaccesstoken oauthtoken refreshtoken sessiontoken usertoken
-  clientsecret clientassertion subscriptionkey applicationkey secretkey accesskey secret jwt password passwd
+  clientsecret clientassertion subscriptionkey applicationkey secretkey accesskey secret password passwd
   circletoken hapikey
   `
     .trim()
@@ -105,7 +105,8 @@ const ALWAYS: ReadonlySet<string> = new Set(
 )
 
 /**
- * Names of presigned URLs: AWS version 4 and 2, Google Cloud Storage, CloudFront, Azure's shared access signatures.
+ * Names of presigned URLs: AWS version 4 and 2, Google Cloud Storage, CloudFront, Azure's shared access signatures
+ * (GitHub's release downloads carry `sig` and `jwt`).
  * They are how releases, layers and large files are handed out, each link good for one object and one method, so on GET
  * and HEAD they stay: without them downloads end, and with them nothing leaves that the path could not carry. On other
  * methods they are someone's permission to upload, and go.
@@ -113,7 +114,7 @@ const ALWAYS: ReadonlySet<string> = new Set(
 const SIGNATURES: ReadonlySet<string> = new Set(
   `
   xamzsignature xamzcredential xamzsecuritytoken xgoogsignature xgoogcredential signature awsaccesskeyid
-  googleaccessid ossaccesskeyid keypairid sig
+  googleaccessid ossaccesskeyid keypairid sig jwt
   `
     .trim()
     .split(/\s+/),
@@ -139,20 +140,22 @@ const GOOGLE_KEY = /^AIza[\w-]{20,}/
 export function stripQuery(query: string, context: QueryContext = {}): { query: string; stripped: string[] } {
   if (query === "") return { query, stripped: [] }
   const stripped: string[] = []
-  let kept = ""
+  let kept: string | undefined
   let start = 0
   for (let i = 0; i <= query.length; i++) {
-    const c = i === query.length ? 0x26 : query.charCodeAt(i)
-    if (c !== 0x26 && c !== 0x3b) continue
+    const c = i === query.length ? AMPERSAND : query.charCodeAt(i)
+    if (c !== AMPERSAND && c !== SEMICOLON) continue
     const piece = query.slice(start, i)
-    const separator = start === 0 ? "" : query[start - 1]
-    start = i + 1
     const name = credentialName(piece, context)
     if (name !== undefined) stripped.push(name)
-    else kept += kept === "" && separator !== "" && stripped.length > 0 ? piece : `${separator}${piece}`
+    else kept = kept === undefined ? piece : `${kept}${query[start - 1]}${piece}`
+    start = i + 1
   }
-  return stripped.length === 0 ? { query, stripped } : { query: kept, stripped }
+  return stripped.length === 0 ? { query, stripped } : { query: kept ?? "", stripped }
 }
+
+const AMPERSAND = 0x26
+const SEMICOLON = 0x3b
 
 /** The same on a request target: the `?` goes with the last parameter. */
 export function stripTarget(
