@@ -1,7 +1,7 @@
 /** Rules for the values of one entry of `egress.routes`. */
 import { parseCidr } from "../policy/address.ts"
 import { canonicalHost, canonicalHostRule } from "../policy/host.ts"
-import { canonicalPath } from "../policy/path.ts"
+import { canonicalPathRule, compilePathRule } from "../policy/path.ts"
 import { KNOWN_METHODS } from "../policy/schema.ts"
 import { says, type Verdict } from "./saying.ts"
 import { didYouMean } from "./suggest.ts"
@@ -82,13 +82,11 @@ export function pathVerdict(rule: string): Verdict {
       path.endsWith("/*") ? write(path.slice(0, -1)) : "",
     )
   }
-  // Rules are compared with decoded paths, so that letters beyond ASCII stand in them as they are.
-  const canonical = canonicalPath(path.includes("%") ? path : encodeURI(path))
-  if (canonical === undefined || canonical.encodedSlash) return says("no request can have this path")
-  if (canonical.path !== path) {
-    return says("requests are compared in a simpler form of this path", write(canonical.path))
-  }
-  return undefined
+  const form = canonicalPathRule(rule)
+  if (form === undefined) return says("no request can have this path")
+  // Both spellings of a letter beyond ASCII are fine; dot segments and empty ones mislead readers.
+  if (form === rule || compilePathRule(rule)?.path === path) return undefined
+  return says("requests are compared in a simpler form of this path", write(form.slice(exact ? 1 : 0)))
 }
 
 /** A method that a route may allow. */
