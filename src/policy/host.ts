@@ -6,6 +6,11 @@ import { formatIp, parseIp, parseIpv6, parseLooseIpv4 } from "./ip.ts"
 const NAME_MAX = 253
 /** Longest label, in characters (RFC 1035 section 2.3.4) */
 const LABEL_MAX = 63
+/**
+ * White space, control characters and ASCII that no name holds. `domainToASCII` is a URL parser's: it drops line ends,
+ * decodes percent escapes and cuts at `/`, so what it would mend is refused before it sees it.
+ */
+const NO_NAME = /[\u0000-,/:-@[-^`{-\u00a0\s]/
 /** Longest text looked at: a Unicode spelling may be longer than its name, but not without end */
 const TEXT_MAX = 1024
 
@@ -22,9 +27,7 @@ export function canonicalHost(text: string): string | undefined {
   if (shape === "plain") return text
   let name = text
   if (shape === "unicode") {
-    // domainToASCII drops tabs and line ends and decodes percent escapes, as a URL parser would; two readers of the
-    // same bytes must not disagree, so what it would mend is refused before it sees it.
-    if (/[\u0000-\u0020\u007f-\u00a0%\s]/.test(text)) return undefined
+    if (NO_NAME.test(text)) return undefined
     name = domainToASCII(text)
     shape = nameShape(name)
   }
