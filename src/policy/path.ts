@@ -26,6 +26,8 @@ const PLAIN = /^(?:\/[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)*\/?$/
 const SENDABLE_PATH = /^\/[!"$-[\]-~]*$/
 /** The same for queries, where a backslash separates nothing. */
 const SENDABLE_QUERY = /^[!"$-~]*$/
+/** A percent sign that begins no escape. */
+const BROKEN_ESCAPE = /%(?![0-9a-f]{2})/i
 /** Control characters that a decoded path must not hold: C0, DEL and C1. */
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
 /** Escapes left after one round of decoding, among them the `%u002e` of old IIS. */
@@ -50,7 +52,8 @@ export function canonicalPath(target: string, empty: EmptySegments = "collapse")
   if (PLAIN.test(raw)) {
     return { path: raw, query, forward: target, encodedSlash: false, nestedEscape: false }
   }
-  if (!SENDABLE_PATH.test(raw)) return undefined
+  // Checked before anything is decoded: `%%32e` would turn into the escape `%2e` otherwise.
+  if (!SENDABLE_PATH.test(raw) || BROKEN_ESCAPE.test(raw)) return undefined
 
   const kept = resolveDots(raw.slice(1).split("/").map(spellSegment))
   if (kept === undefined) return undefined
