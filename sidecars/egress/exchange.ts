@@ -1,0 +1,304 @@
+/**
+ * One request and its answer, in the order that the design fixes: destination, decision, placeholder, strip, look,
+ * resolve, check, dial, verify, inject, stream. Whatever goes wrong on the way ends in a refusal or a closed
+ * connection, never in a forwarded byte.
+ */
+
+import { stripTarget } from "../../src/policy/credentials.ts"
+import {
+  badRequest,
+  credentialMissing,
+  describeRequest,
+  hostMismatch,
+  placeholderMisused,
+  type Subject,
+  tooBusy,
+  upgradeNotAllowed,
+  upstreamProtocol,
+  upstreamUnreachable,
+} from "../../src/policy/denials.ts"
+import { hostInUrl } from "../../src/policy/host.ts"
+import { INTERNAL_HOST } from "../../src/policy/paths.ts"
+import { type CompiledRoute, decide } from "../../src/policy/route.ts"
+import { reasonOf } from "../../src/runtime/error.ts"
+import { forwardAnswer } from "./answer.ts"
+import { addressAllowed, type Flight, type Gate } from "./gate.ts"
+import { type BodyReader, BodyWriter, pump, SinkGone } from "./http1/body.ts"
+import type { CheckedHead } from "./http1/check.ts"
+import { HttpFault } from "./http1/fault.ts"
+import type { Field, RequestHead } from "./http1/head.ts"
+import { passableTrailers } from "./http1/hop.ts"
+import { answerInternal } from "./internal-host.ts"
+import { IDLE_MS } from "./limits.ts"
+import { credentialField, passableFields, requestText } from "./outgoing.ts"
+import { holdsForeignPlaceholder, trailersHoldPlaceholder } from "./placeholder.ts"
+import type { Upstream } from "./pool.ts"
+import { Refused } from "./refused.ts"
+import { type Destination, destinationOf, HostMismatch, type Tunnel } from "./request.ts"
+import { secretsOf } from "./secrets.ts"
+import { acquire, poolKey } from "./upstream.ts"
+import type { Wire } from "./wire.ts"
+
+/** A request that may go out. */
+export interface Allowed {
+  head: RequestHead
+  checked: CheckedHead
+  destination: Destination
+  route: CompiledRoute
+  /** Target that is sent, without credentials in its query */
+  forward: string
+  /** Fields that pass, without credentials */
+  fields: Field[]
+  /** Field that is added, if any */
+  credential: { name: string; value: string } | undefined
+  /** What must not come back, if a credential is added */
+  secrets: readonly string[] | undefined
+  /** For refusals */
+  subject: Subject
+  /** Time the head was complete, in ms of `performance.now()` */
+  startedAt: number
+}
+
+/** The client is gone; there is nobody to answer. */
+export class ClientGone extends Error {
+  override readonly name = "ClientGone"
+}
+
+/** Everything that is decided before a connection is made. Throws Refused. */
+export function admit(
+  gate: Gate,
+  head: RequestHead,
+  checked: CheckedHead,
+  tunnel: Tunnel | undefined,
+): Allowed | { internal: string } {
+  const startedAt = performance.now()
+  const { live } = gate
+  const destination = destine(gate, head, checked, tunnel)
+  if (destination.host === INTERNAL_HOST) return { internal: destination.target }
+  const subject = subjectOf(gate, head, destination)
+  // What cannot be written down must not happen: init is behind by megabytes or gone.
+  if (gate.outbox.full) throw new Refused(503, tooBusy(subject, "what its ledger can take"))
+  const { host, port, scheme, target } = destination
+  const decision = decide(live.table, { method: head.method, host, port, scheme, target })
+  if (!decision.allow) throw new Refused(403, decision.denial)
+  const { route } = decision
+  if (holdsForeignPlaceholder(live.policy.placeholders, host, head)) {
+    throw new Refused(403, placeholderMisused(subject, ""))
+  }
+  // A client that only offers an upgrade is refused too: to drop the offer would hide that it cannot work here.
+  if (checked.upgrade !== "") throw new Refused(403, upgradeNotAllowed(subject, checked.upgrade))
+  const forward = stripTarget(decision.forward, { host, method: head.method }).target
+  const fields = passableFields(head, checked, route.auth !== undefined)
+  const allowed: Allowed = {
+    head,
+    checked,
+    destination,
+    route,
+    forward,
+    fields,
+    credential: undefined,
+    secrets: undefined,
+    subject,
+    startedAt,
+  }
+  // An inspector looks here, at `forward`, `fields` and the body's pieces in `sendBody`: after what could be a
+  // credential of the client's own is gone, and before ours is there.
+  return route.auth === undefined ? allowed : withCredential(gate, allowed, route.auth)
+}
+
+function destine(
+  gate: Gate,
+  head: RequestHead,
+  checked: CheckedHead,
+  tunnel: Tunnel | undefined,
+): Destination {
+  try {
+    return destinationOf(head, checked, tunnel)
+  } catch (error) {
+    if (!(error instanceof HostMismatch)) throw error
+    const subject = subjectOf(gate, head, error.destination)
+    throw new Refused(403, hostMismatch(subject, error.destination.host, error.header))
+  }
+}
+
+function withCredential(gate: Gate, allowed: Allowed, auth: NonNullable<CompiledRoute["auth"]>): Allowed {
+  const secret = gate.keys.tokens.get(auth.credential)
+  const field = secret === undefined || secret === "" ? undefined : credentialField(auth.scheme, secret)
+  if (secret === undefined || field === undefined || allowed.destination.scheme !== "https") {
+    throw new Refused(403, credentialMissing(allowed.subject, allowed.destination.host))
+  }
+  return { ...allowed, credential: field, secrets: secretsOf(auth.scheme, secret) }
+}
+
+export function subjectOf(gate: Gate, head: RequestHead, destination: Destination): Subject {
+  const standard = destination.port === (destination.scheme === "https" ? 443 : 80)
+  const host = hostInUrl(destination.host)
+  const authority = standard ? host : `${host}:${destination.port}`
+  const what = describeRequest(head.method, destination.scheme, authority, withoutQuery(destination.target))
+  return { identity: gate.live.policy.identity, what }
+}
+
+export function withoutQuery(target: string): string {
+  const mark = target.indexOf("?")
+  return mark < 0 ? target : target.slice(0, mark)
+}
+
+/**
+ * Sends an admitted request and streams its answer. True when the client's connection can take a next request.
+ * Throws Refused while nothing was answered yet, ClientGone when there is nobody to answer, and anything else when the
+ * answer broke off.
+ */
+export async function exchange(
+  gate: Gate,
+  client: Wire,
+  allowed: Allowed,
+  body: BodyReader,
+): Promise<boolean> {
+  const { head, checked, route, destination, subject } = allowed
+  // RFC 9110 9.2.2, without DELETE and PUT: a second one may meet what another client did in between.
+  const repeatable = body.done && /^(GET|HEAD|OPTIONS)$/.test(head.method) && !checked.websocket
+  const key = poolKey(gate, destination)
+  for (let attempt = 0; ; attempt++) {
+    const upstream = await acquire(gate, destination, route, subject, {
+      fresh: !repeatable,
+      forceNew: attempt > 0 || checked.websocket,
+    })
+    const trip = new Trip(gate, client, upstream, allowed)
+    let clean = false
+    try {
+      if (client.peerGone) throw new ClientGone("the client is gone")
+      upstream.wire.idleAfter(IDLE_MS)
+      client.idleAfter(IDLE_MS)
+      const sending = sendRequest(gate, client, upstream, allowed, body, trip)
+      const answered = await forwardAnswer(gate, client, upstream, allowed, body, sending)
+      if (answered === "nothing") {
+        if (upstream.reused && repeatable && attempt === 0 && !client.peerGone) continue
+        throw trip.fault ?? new Refused(502, upstreamUnreachable(subject, destination.host, trip.silence))
+      }
+      clean = answered.reusable && body.done && trip.sent
+      return answered.keepAlive && body.done
+    } catch (error) {
+      throw trip.judge(error)
+    } finally {
+      trip.end()
+      gate.pool.release(key, upstream, clean)
+    }
+  }
+}
+
+/** One way of a request over one connection, as long as it lasts: what a new policy or a lost client ends. */
+class Trip implements Flight {
+  /** The whole request was written */
+  sent = false
+  /** What the client's body did wrong, if anything */
+  fault: Refused | undefined
+  readonly #gate: Gate
+  readonly #client: Wire
+  readonly #upstream: Upstream
+  readonly #allowed: Allowed
+  #aborted = false
+
+  constructor(gate: Gate, client: Wire, upstream: Upstream, allowed: Allowed) {
+    this.#gate = gate
+    this.#client = client
+    this.#upstream = upstream
+    this.#allowed = allowed
+    gate.flights.add(this)
+    // A client that gives up must not leave a model running behind it. One that only closes its sending side counts
+    // as gone too, as with nginx: over TLS and through a relay the two look alike.
+    client.onGone = () => upstream.wire.destroy()
+  }
+
+  get silence(): string {
+    return this.#aborted ? "the policy changed" : "it closed the connection without an answer"
+  }
+
+  allowed(): boolean {
+    const { head, destination, route } = this.#allowed
+    const { host, port, scheme, target } = destination
+    const decision = decide(this.#gate.live.table, { method: head.method, host, port, scheme, target })
+    if (!decision.allow) return false
+    const { address } = this.#upstream
+    if (address !== "" && !addressAllowed(this.#gate, decision.route, address).ok) return false
+    // A route that now names another credential, or none, must not go on with this one.
+    return (
+      decision.route.intercept === route.intercept &&
+      decision.route.auth?.credential === route.auth?.credential &&
+      decision.route.auth?.scheme === route.auth?.scheme
+    )
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#upstream.wire.destroy()
+    this.#client.destroy()
+  }
+
+  /** What an error means for the client. */
+  judge(error: unknown): unknown {
+    if (this.#client.closed || this.#client.peerGone) return new ClientGone(reasonOf(error))
+    if (this.fault !== undefined) return this.fault
+    if (error instanceof Refused) return error
+    if (error instanceof HttpFault) {
+      return new Refused(502, upstreamProtocol(this.#allowed.subject, `the answer ${error.message}`))
+    }
+    if (error instanceof SinkGone) return new ClientGone(error.message)
+    return error
+  }
+
+  end(): void {
+    this.#gate.flights.delete(this)
+    this.#client.onGone = undefined
+  }
+}
+
+/** Writes head and body; never throws: what went wrong stands in the trip, and the answer decides what it means. */
+async function sendRequest(
+  gate: Gate,
+  client: Wire,
+  upstream: Upstream,
+  allowed: Allowed,
+  body: BodyReader,
+  trip: Trip,
+): Promise<void> {
+  const { head, checked, destination, subject } = allowed
+  const request = { method: head.method, forward: allowed.forward, host: destination.host }
+  const text = requestText(request, allowed.fields, checked, allowed.credential)
+  if (body.done) {
+    upstream.wire.write(text)
+    trip.sent = true
+    return
+  }
+  // Only now is the body wanted: the policy allows it and there is somewhere for it to go (RFC 9110 10.1.1).
+  if (checked.expectContinue && client.held === 0) client.write("HTTP/1.1 100 Continue\r\n\r\n")
+  const writer = new BodyWriter(upstream.wire, checked.framing, text)
+  try {
+    await pump(body, writer, undefined, (trailers) => {
+      if (trailersHoldPlaceholder(gate.live.policy.placeholders, destination.host, trailers)) {
+        throw new Refused(403, placeholderMisused(subject, ""))
+      }
+      return passableFields({ ...head, fields: passableTrailers(trailers) }, checked, false)
+    })
+    trip.sent = true
+  } catch (error) {
+    // The upstream may close its side early and still answer: then its answer counts. A client that breaks its own
+    // body ends the request, and the upstream must not take what it has for the whole.
+    if (error instanceof SinkGone) return
+    trip.fault =
+      error instanceof Refused
+        ? error
+        : new Refused(400, badRequest(subject, `the request ${reasonOf(error)}`))
+    upstream.wire.destroy()
+  }
+}
+
+/** Serves a request for the gateway's own host. */
+export function serveInternal(
+  gate: Gate,
+  client: Wire,
+  head: RequestHead,
+  target: string,
+  close: boolean,
+): void {
+  client.write(answerInternal(gate.live, head.method, target, close))
+}
