@@ -66,6 +66,8 @@ export interface ProvisionRequest {
   command: string[]
   /** Authentication of the provider's own host as the manifest gives it: decides the placeholder's variable */
   auth?: { scheme: string }
+  /** What placeholders are derived from: the identity, so that each bottle has its own and a resumed one keeps it */
+  placeholderSeed: string
 }
 
 export interface Provider {
