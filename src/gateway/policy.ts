@@ -1,5 +1,6 @@
 /** Compiles what manifests and providers say into the policy that the gateway enforces, and the credentials it needs. */
 import type { BottleRoute, TokenSource } from "../manifest/types.ts"
+import { validateNarrowing } from "../policy/narrowing.ts"
 import type { Policy, Route, UpstreamProxy } from "../policy/schema.ts"
 import type { ProviderRoute } from "../provider/types.ts"
 import { BottleError } from "../runtime/error.ts"
@@ -12,8 +13,6 @@ export interface PolicyRequest {
   /** Addresses of this machine's interfaces */
   hostAddresses: string[]
   upstreamProxy?: { proxy: UpstreamProxy; userinfo?: string }
-  /** Whether `narrow` lies within `wide`: paths and methods */
-  within(wide: ProviderRoute, narrow: BottleRoute): boolean
 }
 
 export interface CompiledPolicy {
@@ -55,7 +54,7 @@ export function compilePolicy(request: PolicyRequest): CompiledPolicy {
   }
   for (const entry of request.routes) {
     const owned = request.provider.routes.find((route) => route.host === entry.host)
-    if (owned !== undefined) checkNarrower(owned, entry, request)
+    if (owned !== undefined) checkNarrower(owned, entry, request.provider.name)
     const base = routes.get(entry.host)
     const paths = entry.paths ?? base?.paths
     const methods = entry.methods ?? base?.methods
@@ -100,15 +99,12 @@ export function compilePolicy(request: PolicyRequest): CompiledPolicy {
   }
 }
 
-function checkNarrower(owned: ProviderRoute, entry: BottleRoute, request: PolicyRequest): void {
-  const wider = !request.within(owned, entry)
-  if (!wider && entry.intercept && entry.scheme === "https") return
-  const what = wider
-    ? "its paths or methods go beyond the provider's"
-    : "it takes the gateway's eyes off the host"
+function checkNarrower(owned: ProviderRoute, entry: BottleRoute, provider: string): void {
+  const faults = validateNarrowing(owned, entry)
+  if (faults.length === 0) return
   throw new BottleError({
-    what: `${entry.at}: the route for ${entry.host} may only narrow the one of provider ${request.provider.name}`,
-    why: what,
-    next: `Keep to paths below ${owned.paths.join(", ")}, or drop paths, methods, intercept and scheme from the entry`,
+    what: `${entry.at}: the route for ${entry.host} may only narrow the one of provider ${provider}`,
+    why: faults.join("; "),
+    next: `Keep within ${owned.paths.join(", ")}, or drop paths, methods, intercept and scheme from the entry`,
   })
 }

@@ -1,0 +1,44 @@
+/** `bottle attach <identity>`: joins the agent's terminal; `ctrl-\ d` leaves it running. */
+import { defineCommand } from "citty"
+import { lockState } from "../bottle/state.ts"
+import { BottleError, usageError } from "../runtime/error.ts"
+import { isTerminal, paint, tell } from "../runtime/output.ts"
+import { findBottle } from "./bottles.ts"
+import { cliContext } from "./context.ts"
+import { settleAndTell } from "./session.ts"
+
+export default defineCommand({
+  meta: {
+    name: "bottle attach",
+    description: "Join the terminal of a running agent; ctrl-\\ d leaves it running",
+  },
+  args: { identity: { type: "positional", required: true, description: "as `bottle list active` shows it" } },
+  async run({ args }) {
+    const { home } = cliContext()
+    const bottle = await findBottle(home, args.identity)
+    const { identity } = bottle.state
+    const active = (await bottle.backend.list()).find((other) => other.identity === identity)
+    if (active === undefined || active.status === "ended") {
+      throw new BottleError({
+        what: `${identity} does not run`,
+        why: "its agent has ended",
+        next: `Run \`bottle resume ${identity}\` to go on with it, or \`bottle cleanup\``,
+      })
+    }
+    if (!(process.stdin.isTTY && isTerminal("stdout")))
+      throw usageError("An agent's terminal needs a terminal here too")
+    const end = await bottle.backend.attach(identity)
+    const colour = paint("stderr")
+    if (end.kind === "detached") {
+      tell(
+        `\nDetached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
+      )
+      return 0
+    }
+    // Whoever else is attached to it settles it too: the first one does, the others only leave.
+    const state = await lockState(bottle.state).catch(() => undefined)
+    if (state === undefined) return end.code
+    using _held = state
+    return settleAndTell(bottle.backend, state, end.code)
+  },
+})

@@ -1,0 +1,64 @@
+/** `bottle cleanup`: what ended and interrupted bottles left, from every backend; one question, a section each. */
+import { defineCommand } from "citty"
+import { sweep } from "../bottle/state.ts"
+import { canAsk, confirm } from "../runtime/ask.ts"
+import { reasonOf, usageError } from "../runtime/error.ts"
+import { paint, tell } from "../runtime/output.ts"
+import { findGarbage, type Garbage } from "../session/garbage.ts"
+import { cliContext } from "./context.ts"
+
+export default defineCommand({
+  meta: {
+    name: "bottle cleanup",
+    description: "Remove what ended and interrupted bottles left; kept work is never touched",
+  },
+  args: {
+    yes: { type: "boolean", alias: "y", description: "do not ask" },
+    "dry-run": { type: "boolean", description: "only show what would be removed" },
+  },
+  async run({ args }) {
+    const { home } = cliContext()
+    const colour = paint("stderr")
+    const { items, unasked } = await findGarbage(home)
+    for (const { backend, reason } of unasked) {
+      tell(`${colour.warn(`skipped ${backend}:`)} ${reason}; its bottles count as running`)
+    }
+    if (items.length === 0) {
+      await sweep(home)
+      tell("Nothing to clean up.")
+      return unasked.length > 0 ? 1 : 0
+    }
+    showSections(items)
+    if (args["dry-run"]) return 0
+    if (!args.yes) {
+      if (!canAsk()) throw usageError("Cannot ask whether to remove without a terminal", "Add --yes")
+      if (!(await confirm("Remove all of the above?"))) {
+        tell("Nothing was removed.")
+        return 1
+      }
+    }
+    let failed = unasked.length
+    for (const item of items) {
+      try {
+        const outcome = await item.remove()
+        tell(`${colour.good("removed")} ${item.name}${outcome === "" ? "" : colour.dim(` ${outcome}`)}`)
+      } catch (error) {
+        failed += 1
+        tell(`${colour.bad("failed")} ${item.name}: ${reasonOf(error)}`)
+      }
+    }
+    await sweep(home)
+    return failed > 0 ? 1 : 0
+  },
+})
+
+function showSections(items: Garbage[]): void {
+  const colour = paint("stderr")
+  let section = ""
+  for (const item of items) {
+    if (item.section !== section) tell(`${section === "" ? "" : "\n"}${colour.strong(item.section)}`)
+    section = item.section
+    tell(`  ${item.name}  ${colour.dim(item.about)}`)
+  }
+  tell("")
+}

@@ -1,0 +1,140 @@
+/** One session as the person sees it: preflight, question, start, the agent's terminal, and how it ended. */
+import type { SessionEnd } from "../backend/types.ts"
+import { sweep } from "../bottle/state.ts"
+import { trustIn } from "../manifest/trust.ts"
+import { canAsk, confirm } from "../runtime/ask.ts"
+import { BottleError, usageError } from "../runtime/error.ts"
+import { paint, print, tell } from "../runtime/output.ts"
+import { preflightData, showPreflight } from "../session/preflight.ts"
+import { type Prepared, prepare, type StartSpec } from "../session/prepare.ts"
+import { type Phase, StartScope } from "../session/scope.ts"
+import { resolveSecrets } from "../session/secrets.ts"
+import { settleBottle } from "../session/settle.ts"
+import { type Started, startBottle } from "../session/start.ts"
+import type { CliContext } from "./context.ts"
+
+export interface SessionOptions {
+  yes: boolean
+  dryRun: boolean
+  format: "text" | "json"
+  profile: boolean
+}
+
+/** Runs a session to its end, or to its detaching. Returns the exit status. */
+export async function runSession(
+  spec: StartSpec,
+  context: CliContext,
+  options: SessionOptions,
+): Promise<number> {
+  const { home, env } = context
+  const prepared = await prepare(spec, { home, env, manifests: context.manifests() })
+  if (options.format === "json") print(JSON.stringify(preflightData(prepared), null, 2))
+  else showPreflight(prepared)
+  if (options.dryRun) return 0
+  if (!(await agreed(prepared, home, options))) {
+    tell("Not started.")
+    return 1
+  }
+  const secrets = await resolveSecrets(prepared, home, env)
+  await sweep(home)
+  const colour = paint("stderr")
+  const scope = new StartScope((line) => tell(colour.dim(line)))
+  const started = await begin(prepared, secrets, { home, env, scope })
+  using _state = started.state
+  if (options.profile) showProfile(scope.phases)
+  return finish(prepared, started)
+}
+
+/** Starts, and takes back what was begun when that fails. */
+async function begin(
+  prepared: Prepared,
+  secrets: Parameters<typeof startBottle>[1],
+  context: Parameters<typeof startBottle>[2],
+): Promise<Started> {
+  await using _ = context.scope
+  try {
+    return await startBottle(prepared, secrets, context)
+  } catch (error) {
+    // What failed because of the interruption is told as the interruption.
+    if (context.scope.signal.aborted && !(error instanceof BottleError && error.exitCode > 2)) {
+      throw context.scope.signal.reason
+    }
+    throw error
+  }
+}
+
+/** A repository's agent is agreed to by its content; `--yes` alone never covers one not seen before. */
+async function agreed(prepared: Prepared, home: string, options: SessionOptions): Promise<boolean> {
+  const { agent } = prepared
+  const trust = trustIn(home)
+  const known = agent.origin === "home" || (await trust.isTrusted(agent.hash))
+  if (options.yes && known) return true
+  if (!canAsk()) {
+    throw usageError(
+      known
+        ? "Cannot ask whether to start without a terminal"
+        : `The repository's agent ${agent.name} was not seen before`,
+      known ? "Add --yes" : "Start it once from a terminal, where you can read what it is and agree",
+    )
+  }
+  const question = known
+    ? "Start?"
+    : "This agent came with the repository. Have you read its file, and start it?"
+  if (!(await confirm(question))) return false
+  if (!known) await trust.trust(agent.hash, { name: agent.name, file: agent.file })
+  return true
+}
+
+async function finish(prepared: Prepared, started: Started): Promise<number> {
+  const { identity } = prepared
+  const colour = paint("stderr")
+  if (prepared.session === "detached") {
+    tell(`${colour.good("started")} ${colour.strong(identity)}  ${colour.dim(`bottle attach ${identity}`)}`)
+    print(identity)
+    return 0
+  }
+  const end = await untilEnd(started.end)
+  if (end.kind === "detached") {
+    tell(
+      `\nDetached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
+    )
+    return 0
+  }
+  return settleAndTell(prepared.backend, started.state, end.code)
+}
+
+/** Settles an ended bottle and tells what became of it. Returns the agent's exit status. */
+export async function settleAndTell(
+  backend: Prepared["backend"],
+  state: Started["state"],
+  code: number,
+): Promise<number> {
+  const colour = paint("stderr")
+  const settled = await settleBottle(backend, state, code)
+  if (settled.kept) {
+    tell(`Kept ${colour.strong(state.identity)}: ${settled.reason}.`)
+    tell(`Go on with it: ${colour.name(`bottle resume ${state.identity}`)}`)
+  }
+  return code
+}
+
+/** Ctrl-C belongs to the agent now: its terminal is joined to ours, so our own copy of the signal is passed over. */
+async function untilEnd(end: Promise<SessionEnd>): Promise<SessionEnd> {
+  const passOver = () => {}
+  process.on("SIGINT", passOver)
+  process.on("SIGQUIT", passOver)
+  try {
+    return await end
+  } finally {
+    process.off("SIGINT", passOver)
+    process.off("SIGQUIT", passOver)
+  }
+}
+
+function showProfile(phases: Phase[]): void {
+  const colour = paint("stderr")
+  const ms = (value: number) => `${Math.round(value)} ms`.padStart(8)
+  for (const phase of phases.toSorted((a, b) => a.from - b.from)) {
+    tell(`${colour.dim(ms(phase.from))} ${phase.name.padEnd(10)} ${ms(phase.took)}`)
+  }
+}

@@ -1,0 +1,45 @@
+/** `bottle stop <identity>`: ends the agent, and settles the bottle like any other end. */
+import { defineCommand } from "citty"
+import { lockState } from "../bottle/state.ts"
+import { reasonOf } from "../runtime/error.ts"
+import { paint, tell } from "../runtime/output.ts"
+import { settleBottle } from "../session/settle.ts"
+import { findBottle, withGateway } from "./bottles.ts"
+import { cliContext } from "./context.ts"
+
+/** Time the agent has to end by itself, in milliseconds. */
+const GRACE_MS = 8000
+
+export default defineCommand({
+  meta: { name: "bottle stop", description: "End a running bottle; its work is kept when there is any" },
+  args: { identity: { type: "positional", required: true, description: "as `bottle list active` shows it" } },
+  async run({ args }) {
+    const { home } = cliContext()
+    const bottle = await findBottle(home, args.identity)
+    const { identity } = bottle.state
+    const colour = paint("stderr")
+    const active = (await bottle.backend.list()).find((other) => other.identity === identity)
+    if (active?.status === "running") {
+      try {
+        await withGateway(bottle, (client) => client.stop(GRACE_MS))
+      } catch (error) {
+        tell(colour.warn(`Its gateway could not end it, so it is ended from outside: ${reasonOf(error)}`))
+      }
+    }
+    // A terminal that is attached to it settles it when it sees the end.
+    const state = await lockState(bottle.state).catch(() => undefined)
+    if (state === undefined) {
+      tell(`Stopped ${identity}; the terminal attached to it tells the rest.`)
+      return 0
+    }
+    using _held = state
+    const settled = await settleBottle(bottle.backend, state, 0)
+    tell(
+      settled.kept
+        ? `Stopped ${identity}, kept: ${settled.reason}.`
+        : `Stopped ${identity}; there was nothing to keep.`,
+    )
+    if (settled.kept) tell(`Go on with it: ${colour.name(`bottle resume ${identity}`)}`)
+    return 0
+  },
+})

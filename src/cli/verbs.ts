@@ -1,0 +1,29 @@
+/** The verbs: one line each for the help, and the file that has the rest. */
+import type { CommandDef } from "citty"
+
+export interface Verb {
+  /** One line for the help */
+  about: string
+  load(): Promise<{ default: CommandDef }>
+}
+
+// Each verb has its own shape of arguments; the table does not care.
+const verb = (about: string, load: () => Promise<{ default: unknown }>): Verb => ({
+  about,
+  load: load as Verb["load"],
+})
+
+export const VERBS: Record<string, Verb> = Object.assign(Object.create(null), {
+  init: verb("make a first agent and its bottle", () => import("./init.ts")),
+  start: verb("start an agent in a new bottle", () => import("./start.ts")),
+  attach: verb("join the terminal of a running agent", () => import("./attach.ts")),
+  resume: verb("start a kept bottle again", () => import("./resume.ts")),
+  stop: verb("end a running bottle", () => import("./stop.ts")),
+  list: verb("list active bottles, or available agents", () => import("./list.ts")),
+  log: verb("read a bottle's ledger", () => import("./log.ts")),
+  routes: verb("show or change what a running bottle may reach", () => import("./routes.ts")),
+  reload: verb("load a gateway that was restarted", () => import("./reload.ts")),
+  info: verb("show what an agent may do", () => import("./info.ts")),
+  edit: verb("edit an agent or a bottle", () => import("./edit.ts")),
+  cleanup: verb("remove what ended bottles left", () => import("./cleanup.ts")),
+})

@@ -1,0 +1,76 @@
+/** The live routes as YAML that a person edits, and back. */
+import { parseDocument, stringify } from "yaml"
+import { z } from "zod"
+import { canonicalHostRule } from "../policy/host.ts"
+import { canonicalPathRule } from "../policy/path.ts"
+import { type Policy, policy, type Route, route } from "../policy/schema.ts"
+import { BottleError } from "../runtime/error.ts"
+import type { ControlClient } from "./control-client.ts"
+
+const HEAD = `# Live routes of this bottle. Saved and valid, they take effect at once; a mistake changes nothing.
+# host, paths (prefix, or exact with a leading =), methods, auth (scheme and the id of a loaded credential),
+# intercept, scheme, private (address ranges). Credentials cannot be added here: they are loaded at start.
+`
+
+const routesFile = z.strictObject({
+  routes: z.array(route.partial({ intercept: true, scheme: true, private: true, origin: true })),
+})
+
+/** The policy that is live now. Throws a BottleError when the gateway is empty. */
+export async function livePolicy(client: ControlClient): Promise<Policy> {
+  const { status } = await client.status()
+  if (status.policy !== undefined) return status.policy
+  throw new BottleError({
+    what: "The gateway has no routes loaded",
+    why: "it was restarted and refuses everything",
+    next: "Load it: bottle reload <identity>",
+  })
+}
+
+export function routesText(live: Policy): string {
+  const routes = live.routes.map(({ origin, ...rest }) => ({ ...rest, origin }))
+  return HEAD + stringify({ routes })
+}
+
+/** The next generation with the routes of the text. Throws a BottleError that names the entry and the mend. */
+export function parseRoutes(text: string, live: Policy): Policy {
+  const document = parseDocument(text, { uniqueKeys: true })
+  const fault = document.errors[0]
+  if (fault !== undefined) throw broken(fault.message)
+  const read = routesFile.safeParse(document.toJS({ maxAliasCount: 0 }))
+  if (!read.success) {
+    const issue = read.error.issues[0]
+    throw broken(`${issue?.path.join(".") ?? "routes"}: ${issue?.message ?? "does not fit"}`)
+  }
+  const hosts = new Set<string>()
+  const credentials = new Set(live.routes.flatMap((entry) => entry.auth?.credential ?? []))
+  const routes = read.data.routes.map((entry): Route => {
+    const host = canonicalHostRule(entry.host)
+    if (host === undefined) throw broken(`${entry.host} is not a host`)
+    if (hosts.has(host)) throw broken(`${host} has two entries`)
+    hosts.add(host)
+    const wrong = entry.paths?.find((rule) => canonicalPathRule(rule) === undefined)
+    if (wrong !== undefined) throw broken(`${host}: "${wrong}" is not a path rule`)
+    if (entry.auth && !credentials.has(entry.auth.credential)) {
+      throw broken(
+        `${host}: the credential "${entry.auth.credential}" is not loaded (there are: ${[...credentials].join(", ") || "none"})`,
+      )
+    }
+    if (entry.auth && entry.scheme === "http")
+      throw broken(`${host}: a credential never travels in the clear`)
+    if (entry.auth && entry.intercept === false) throw broken(`${host}: a credential needs intercept: true`)
+    return {
+      ...entry,
+      host,
+      intercept: entry.intercept ?? true,
+      scheme: entry.scheme ?? "https",
+      private: entry.private ?? [],
+      origin: entry.origin ?? "edit",
+    } as Route
+  })
+  return policy.parse({ ...live, generation: live.generation + 1, routes })
+}
+
+function broken(why: string): BottleError {
+  return new BottleError({ what: "The routes were not changed", why, next: "Mend the file and save again" })
+}

@@ -1,0 +1,130 @@
+/** What a start will do, shown before it does it: names and places, never values. */
+import type { Route } from "../policy/schema.ts"
+import { columns, pad, paint, tell, widthOf } from "../runtime/output.ts"
+import type { Prepared } from "./prepare.ts"
+
+/** The plan as data, for `--format json`. */
+export function preflightData(prepared: Prepared) {
+  const { agent, bottle, compiled, provision, probe, spec } = prepared
+  return {
+    identity: prepared.identity,
+    backend: {
+      name: prepared.backend.name,
+      chosen_by: prepared.chosenBy,
+      found: probe.found,
+      notes: probe.notes,
+    },
+    agent: { name: agent.name, origin: agent.origin, hash: agent.hash, file: agent.file },
+    bottle: { name: bottle.name, lineage: bottle.lineage },
+    provider: provision.tool,
+    env_names: exposedNames(prepared),
+    skills: agent.skills,
+    workspace: spec.cwd === undefined ? { mode: "empty" } : { mode: "copy", source: spec.cwd },
+    repos: bottle.git.repos.map(({ name, url }) => ({ name, url })),
+    routes: compiled.policy.routes.map((route) => ({
+      host: route.host,
+      paths: route.paths ?? null,
+      methods: route.methods ?? null,
+      credential: route.auth ? { scheme: route.auth.scheme, from: route.auth.credential } : null,
+      intercept: route.intercept,
+      scheme: route.scheme,
+      private: route.private,
+      origin: route.origin,
+    })),
+    upstream_proxy: prepared.hostProxy
+      ? `${prepared.hostProxy.proxy.host}:${prepared.hostProxy.proxy.port} (${prepared.hostProxy.variable})`
+      : null,
+    extra_hosts: prepared.extraHosts,
+    images: prepared.imageOverrides,
+    session: prepared.session,
+  }
+}
+
+/** The plan for a person, on stderr. */
+export function showPreflight(prepared: Prepared): void {
+  const colour = paint("stderr")
+  const { agent, bottle, compiled, provision, probe, spec } = prepared
+  const rows: [string, string[]][] = [
+    [
+      "backend",
+      [
+        `${colour.name(prepared.backend.name)} ${colour.dim(`(${prepared.chosenBy}; ${probe.found})`)}`,
+        ...probe.notes.map(colour.warn),
+      ],
+    ],
+    ["agent", [`${colour.strong(agent.name)} ${colour.dim(provision.tool)}`, ...repoLines(prepared, colour)]],
+    [
+      "bottle",
+      [
+        bottle.lineage.length > 1
+          ? `${bottle.name} ${colour.dim(`from ${bottle.lineage.slice(0, -1).join(", ")}`)}`
+          : bottle.name,
+      ],
+    ],
+    [
+      "workspace",
+      [spec.cwd === undefined ? (spec.resume ? "as it was left" : "empty") : `a copy of ${spec.cwd}`],
+    ],
+    ["env", exposedNames(prepared).map((name) => `${name} ${colour.dim("exposed to the agent")}`)],
+    ["skills", agent.skills.length === 0 ? [] : [agent.skills.join(", ")]],
+    [
+      "images",
+      Object.entries(prepared.imageOverrides).map(([role, image]) => `${role}: ${colour.warn(image)}`),
+    ],
+    ["reaches", compiled.policy.routes.map((route) => routeLine(route, colour))],
+    ["by proxy", proxyLines(prepared, colour)],
+    ["names", Object.entries(prepared.extraHosts).map(([host, address]) => `${host} is ${address}`)],
+    ["repos", bottle.git.repos.map(({ name, url }) => `${name} ${colour.dim(url)}`)],
+    [
+      "git user",
+      [[bottle.git.user, agent.gitUser].reduce((a, b) => ({ ...a, ...b })).name ?? ""].filter(
+        (text) => text !== "",
+      ),
+    ],
+  ]
+  tell("")
+  for (const [label, lines] of rows) {
+    lines.forEach((line, i) => {
+      tell(`  ${colour.dim(pad(i === 0 ? label : "", 10))} ${fit(line)}`)
+    })
+  }
+  if (compiled.policy.routes.length === 0) tell(`  ${colour.dim(pad("reaches", 10))} nothing`)
+  tell("")
+}
+
+/** Names of the variables that the manifest hands to the agent. */
+function exposedNames({ bottle }: Prepared): string[] {
+  return Object.keys(bottle.env).sort()
+}
+
+function repoLines({ agent }: Prepared, colour: ReturnType<typeof paint>): string[] {
+  if (agent.origin === "home") return []
+  return [
+    colour.warn(`shipped by the repository: ${agent.file}`),
+    colour.warn(`sha256 ${agent.hash.slice(0, 32)}`),
+  ]
+}
+
+function routeLine(route: Route, colour: ReturnType<typeof paint>): string {
+  const credential = route.auth ? ` ${colour.good(`+ ${route.auth.credential.replace(/^env:/, "")}`)}` : ""
+  const methods = route.methods ? ` ${route.methods.join(",")}` : ""
+  const paths = route.paths ? ` ${colour.dim(route.paths.join(" "))}` : ""
+  const blind = route.intercept ? "" : colour.warn(" bytes unseen")
+  const clear = route.scheme === "http" ? colour.warn(" in the clear") : ""
+  const ranges = route.private.length > 0 ? colour.warn(` may be ${route.private.join(", ")}`) : ""
+  return `${colour.name(route.host)}${credential}${blind}${clear}${ranges}${methods}${paths}`
+}
+
+function proxyLines({ hostProxy }: Prepared, colour: ReturnType<typeof paint>): string[] {
+  if (hostProxy === undefined) return []
+  const { proxy, variable } = hostProxy
+  return [`${proxy.host}:${proxy.port} ${colour.dim(`(${variable}) connects; names are checked here first`)}`]
+}
+
+/** A line that would wrap is cut where it has to be; colours are dropped from a cut one. */
+function fit(line: string): string {
+  const room = columns("stderr") - 14
+  if (widthOf(line) <= room) return line
+  const plain = line.replace(/\u001b\[[0-9;]*m/g, "")
+  return `${plain.slice(0, Math.max(0, room - 3))}...`
+}

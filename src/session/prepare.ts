@@ -1,0 +1,198 @@
+/** From a name to a plan: loads, checks and decides everything that can be known before anything is started. */
+import { allBackends, backendNamed } from "../backend/registry.ts"
+import type { Backend, BackendProbe, Session } from "../backend/types.ts"
+import { contractEnv } from "../bottle/contract.ts"
+import { mintIdentity } from "../bottle/identity.ts"
+import { findSkills } from "../bottle/skills.ts"
+import { type CompiledPolicy, compilePolicy } from "../gateway/policy.ts"
+import type { Manifests } from "../manifest/load.ts"
+import { unserved } from "../manifest/served.ts"
+import type { Agent, Bottle } from "../manifest/types.ts"
+import { AGENT_HOME, CA_BUNDLE, WORKSPACE } from "../policy/paths.ts"
+import type { SetupCommand } from "../policy/wire/lifeline.ts"
+import { providerNamed } from "../provider/registry.ts"
+import type { ProvisionPlan } from "../provider/types.ts"
+import { BottleError } from "../runtime/error.ts"
+import { type HostEnv, userHome } from "../runtime/home.ts"
+import { extraCaCerts, extraHosts, type HostProxy, hostAddresses, hostProxy } from "./host-facts.ts"
+
+/** What the user asked for. */
+export interface StartSpec {
+  agent: string
+  /** Backend named by flag */
+  backend?: string
+  /** Absolute host folder to copy into the workspace */
+  cwd?: string
+  /** One-shot task */
+  task?: string
+  detach: boolean
+  remoteControl: boolean
+  /** Arguments after `--` */
+  args: string[]
+  /** Identity to resume; absent starts a new bottle */
+  resume?: string
+}
+
+/** Everything decided; no secret, no trace on disk. */
+export interface Prepared {
+  spec: StartSpec
+  identity: string
+  agent: Agent
+  bottle: Bottle
+  backend: Backend
+  probe: BackendProbe
+  /** Why this backend */
+  chosenBy: string
+  provision: ProvisionPlan
+  compiled: CompiledPolicy
+  session: Session["mode"]
+  /** Set-up commands in the sandbox, the provider's and ours */
+  setup: SetupCommand[]
+  hostProxy?: HostProxy
+  hostAddresses: string[]
+  extraHosts: Record<string, string>
+  /** PEM, possibly empty */
+  extraCa: string
+  /** Images that replace the built ones, by role */
+  imageOverrides: Record<string, string>
+}
+
+export interface PrepareContext {
+  home: string
+  env: HostEnv
+  manifests: Manifests
+}
+
+/** Throws a BottleError for the first thing that would make the start fail. */
+export async function prepare(spec: StartSpec, context: PrepareContext): Promise<Prepared> {
+  const { home, env, manifests } = context
+  const agent = manifests.agent(spec.agent)
+  const bottle = manifests.bottle(agent.bottle)
+  const notYet = unserved(bottle)
+  if (notYet !== undefined) throw notYet
+  const identity = spec.resume ?? mintIdentity(agent.name)
+  const skills = findSkills(agent.skills, userHome(env))
+  const ownRoute = bottle.routes.find(
+    (route) => route.auth !== undefined && route.host === "api.anthropic.com",
+  )
+  const provider = providerNamed(bottle.provider.template)
+  const provision = provider.plan({
+    prompt: agent.prompt,
+    ...(spec.task === undefined ? {} : { task: spec.task }),
+    skills,
+    remoteControl: spec.remoteControl,
+    args: spec.args,
+    resume: spec.resume !== undefined,
+    sandbox: { workspace: WORKSPACE, home: AGENT_HOME, caBundle: CA_BUNDLE },
+    command: bottle.provider.command,
+    placeholderSeed: identity,
+    ...(ownRoute?.auth ? { auth: { scheme: ownRoute.auth.scheme } } : {}),
+  })
+  const proxy = hostProxy(env)
+  const addresses = hostAddresses()
+  const compiled = compilePolicy({
+    identity,
+    routes: bottle.routes,
+    provider: { name: provider.name, routes: provision.routes },
+    placeholders: provision.placeholders,
+    hostAddresses: addresses,
+    ...(proxy ? { upstreamProxy: proxy } : {}),
+  })
+  checkVariables(compiled, bottle, env)
+  const { backend, probe, chosenBy } = await chooseBackend(spec, bottle, home, env)
+  return {
+    spec,
+    identity,
+    agent,
+    bottle,
+    backend,
+    probe,
+    chosenBy,
+    provision,
+    compiled,
+    session: spec.task !== undefined ? "task" : spec.detach ? "detached" : "terminal",
+    setup: [...provision.setup, ...gitSetup(agent, bottle)],
+    ...(proxy ? { hostProxy: proxy } : {}),
+    hostAddresses: addresses,
+    extraHosts: extraHosts(env),
+    extraCa: extraCaCerts(env),
+    imageOverrides: {
+      ...(env.BOTTLE_IMAGE ? { agent: env.BOTTLE_IMAGE } : {}),
+      ...(env.BOTTLE_SIDECAR_IMAGE ? { gateway: env.BOTTLE_SIDECAR_IMAGE } : {}),
+    },
+  }
+}
+
+/** The agent's environment but for the values of the manifest, which are resolved after the user has said yes. */
+export function plainEnv(prepared: Prepared, env: HostEnv): Record<string, string> {
+  const { bottle, provision, session } = prepared
+  const terminal = { term: env.TERM ?? "", colorTerm: env.COLORTERM ?? "" }
+  return {
+    ...contractEnv({
+      gitGate: bottle.git.repos.length > 0,
+      supervise: bottle.supervise,
+      ...(session === "task"
+        ? {}
+        : { terminal: terminal.term === "" ? { ...terminal, term: "xterm-256color" } : terminal }),
+    }),
+    ...provision.env,
+  }
+}
+
+/** An unset variable is told before the user is asked anything; values are read later. */
+function checkVariables(compiled: CompiledPolicy, bottle: Bottle, env: HostEnv): void {
+  for (const route of compiled.policy.routes) {
+    const source = route.auth ? compiled.credentials[route.auth.credential] : undefined
+    if (source?.kind !== "env" || env[source.variable]) continue
+    throw new BottleError({
+      what: `${source.variable} is not set`,
+      why: `the route for ${route.host} takes its credential from it (${route.origin}, bottle ${bottle.name})`,
+      next: `Run \`export ${source.variable}=...\`, or name another source under auth.token in ${bottle.file}`,
+    })
+  }
+}
+
+/** The agent's user wins over the bottle's, name and mail address each for itself. */
+function gitSetup(agent: Agent, bottle: Bottle): SetupCommand[] {
+  const user = { ...bottle.git.user, ...agent.gitUser }
+  return (["name", "email"] as const).flatMap((field) => {
+    const value = user[field]
+    if (value === undefined) return []
+    const config = ["git", "config", "--global"]
+    return {
+      name: `git user ${field}`,
+      argv: [...config, `user.${field}`, value],
+      check: { argv: [...config, "--get", `user.${field}`], expect: value },
+    }
+  })
+}
+
+async function chooseBackend(spec: StartSpec, bottle: Bottle, home: string, env: HostEnv) {
+  const asked: [string | undefined, string][] = [
+    [spec.backend, "--backend"],
+    [env.BOTTLE_BACKEND, "BOTTLE_BACKEND"],
+    [bottle.backend, `bottle ${bottle.name}`],
+  ]
+  const [name, chosenBy] = asked.find(([value]) => value) ?? []
+  if (name !== undefined && chosenBy !== undefined) {
+    const backend = await backendNamed(name, home)
+    const probe = await backend.probe()
+    if (probe.available) return { backend, probe, chosenBy }
+    throw new BottleError({
+      what: `The backend ${name} cannot be used here`,
+      why: probe.reason,
+      next: probe.next,
+    })
+  }
+  const tried: BackendProbe[] = []
+  for (const backend of await allBackends(home)) {
+    const probe = await backend.probe()
+    if (probe.available) return { backend, probe, chosenBy: "first available" }
+    tried.push(probe)
+  }
+  throw new BottleError({
+    what: "No backend can be used here",
+    why: tried.map((probe) => probe.reason).join("; "),
+    next: tried[0]?.next ?? "",
+  })
+}

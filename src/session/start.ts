@@ -1,0 +1,184 @@
+/** From a plan to a running agent: acquires in order, each step with its undo, the agent's process last. */
+import { X509Certificate } from "node:crypto"
+import type { Sandbox, SandboxPlan, SessionEnd } from "../backend/types.ts"
+import type { Metadata } from "../bottle/metadata.ts"
+import {
+  createState,
+  type HeldState,
+  lockState,
+  openState,
+  readMetadata,
+  removeState,
+  writeMetadata,
+} from "../bottle/state.ts"
+import { ControlClient, type ControlStreams } from "../gateway/control-client.ts"
+import { type BottleImages, ensureImages } from "../image/ensure.ts"
+import { EMPTY_HEAD } from "../policy/ledger.ts"
+import { WORKSPACE } from "../policy/paths.ts"
+import type { ProbeResult } from "../policy/wire/lifeline.ts"
+import { writeDurably } from "../runtime/durable-file.ts"
+import { BottleError } from "../runtime/error.ts"
+import type { HostEnv } from "../runtime/home.ts"
+import { currentOwner } from "../runtime/process-owner.ts"
+import { authorityOf } from "./authority.ts"
+import { headKeeper } from "./ledger-heads.ts"
+import { type Prepared, plainEnv } from "./prepare.ts"
+import { wallProbes } from "./probes.ts"
+import type { StartScope } from "./scope.ts"
+import type { Secrets } from "./secrets.ts"
+
+export interface Started {
+  state: HeldState
+  end: Promise<SessionEnd>
+  /** SHA-256 of the bottle's certificate authority, hex with colons */
+  caFingerprint: string
+}
+
+export interface StartContext {
+  home: string
+  env: HostEnv
+  scope: StartScope
+}
+
+/** Starts a prepared bottle. Throws after everything that was begun has been registered for undoing. */
+export async function startBottle(
+  prepared: Prepared,
+  secrets: Secrets,
+  context: StartContext,
+): Promise<Started> {
+  const { scope } = context
+  const state = await scope.phase("state", () => acquireState(prepared, context))
+  const before = await readMetadata(state)
+  const images = await scope.phase("images", () => imagesOf(prepared, context))
+  const authority = await scope.phase("authority", () => authorityOf(state))
+  const metadata = await firstMetadata(prepared, images)
+  await writeMetadata(state, metadata)
+  if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
+  // For people who look; the live policy travels by control message.
+  await writeDurably(state.policy, `${JSON.stringify(prepared.compiled.policy, null, 2)}\n`)
+
+  const keep = headKeeper(state)
+  let client: ControlClient | undefined
+  const load = async (streams: ControlStreams) => {
+    client = new ControlClient(state.identity, streams, keep.onHead)
+    await client.load({
+      ca: authority,
+      extra_ca: prepared.extraCa,
+      tokens: secrets.tokens,
+      policy: prepared.compiled.policy,
+    })
+  }
+  const sandbox = await prepared.backend.launch(sandboxPlan(prepared, images), scope, load)
+  if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
+  await using control: ControlClient = client
+  await scope.phase("wall", () => tryWall(control, sandbox, prepared))
+  // Written before the agent exists, so that its work is never taken for nothing.
+  await writeMetadata(state, { ...metadata, phase: "running" })
+  await scope.phase("agent", () =>
+    whileAlive(
+      sandbox,
+      control.launch({
+        argv: prepared.provision.argv,
+        ...(prepared.provision.resume && prepared.spec.resume ? { resume: prepared.provision.resume } : {}),
+        env: { ...plainEnv(prepared, context.env), ...secrets.agentEnv },
+        cwd: WORKSPACE,
+        setup: prepared.setup,
+      }),
+    ),
+  )
+  await keep.settled()
+  scope.keep()
+  const { fingerprint256 } = new X509Certificate(authority.cert)
+  return { state, end: sandbox.session, caFingerprint: fingerprint256 }
+}
+
+/** A new folder, or the one of the bottle that is resumed; either is held by this process until it is let go. */
+async function acquireState(prepared: Prepared, { home, scope }: StartContext): Promise<HeldState> {
+  const { identity, spec } = prepared
+  if (spec.resume !== undefined) return lockState(await openState(home, identity))
+  const state = await createState(home, identity)
+  scope.undo("the state folder", () => removeState(state))
+  return state
+}
+
+function imagesOf(prepared: Prepared, { env, scope }: StartContext): Promise<BottleImages> {
+  const request = { dockerfile: prepared.bottle.provider.dockerfile, env }
+  return ensureImages(request, {
+    docker: ["docker"],
+    progress: (line) => scope.progress(line),
+    signal: scope.signal,
+  })
+}
+
+function sandboxPlan(prepared: Prepared, images: BottleImages): SandboxPlan {
+  const { spec, provision, bottle } = prepared
+  return {
+    identity: prepared.identity,
+    agent: prepared.agent.name,
+    bottle: bottle.name,
+    images: { agent: images.agent.reference, gateway: images.gateway.reference },
+    runtime: prepared.probe.runtime,
+    session: prepared.session,
+    limits: bottle.limits,
+    daemons: ["egress"],
+    files: filesOf(prepared),
+    trees: provision.trees,
+    ...(spec.cwd === undefined ? {} : { workspaceFrom: spec.cwd }),
+    resume: spec.resume !== undefined,
+    extraHosts: prepared.extraHosts,
+  }
+}
+
+/** A resumed bottle keeps its own version of what was only seeded. */
+function filesOf({ provision, spec }: Prepared) {
+  return provision.files.filter((file) => !(file.seed && spec.resume !== undefined))
+}
+
+async function firstMetadata(prepared: Prepared, images: BottleImages): Promise<Metadata> {
+  const { spec, bottle } = prepared
+  const [, version = ""] = prepared.provision.tool.split(" ")
+  return {
+    version: 1,
+    identity: prepared.identity,
+    agent: prepared.agent.name,
+    bottle: bottle.name,
+    backend: prepared.backend.name,
+    provider: { name: bottle.provider.template, version },
+    workspace: spec.cwd === undefined ? { mode: "empty" } : { mode: "copy", source: spec.cwd },
+    images: { agent: images.agent.reference, gateway: images.gateway.reference },
+    compose_project: prepared.backend.name === "docker" ? `bottle-${prepared.identity}` : "",
+    started_at: new Date().toISOString(),
+    ledger_head: EMPTY_HEAD,
+    phase: "starting",
+    owner: await currentOwner(),
+  }
+}
+
+async function tryWall(control: ControlClient, sandbox: Sandbox, prepared: Prepared): Promise<void> {
+  const { policy } = prepared.compiled
+  const probes = wallProbes(policy.generation, prepared.hostAddresses, filesOf(prepared))
+  const { results } = await whileAlive(sandbox, control.probe(probes))
+  const holes = results.filter((result: ProbeResult) => !result.ok)
+  if (holes.length === 0) return
+  throw new BottleError({
+    what: "The wall does not stand, so the agent was not started",
+    why: holes.map((hole) => `${hole.name}: ${hole.detail}`).join("\n"),
+    next: "This must not happen on a sound machine: see `docker info`, and report it",
+  })
+}
+
+/** A sandbox that ends before its agent started is told at once, not after a wait for its answer. */
+function whileAlive<T>(sandbox: Sandbox, answer: Promise<T>): Promise<T> {
+  answer.catch(() => {})
+  const ended = sandbox.session.then((end): Promise<T> => {
+    if (end.kind === "detached") return answer
+    if (end.code === 130)
+      throw new BottleError({ what: "Interrupted: everything begun is taken back", exitCode: 130 })
+    throw new BottleError({
+      what: "The sandbox ended before its agent started",
+      why: `its container left with status ${end.code}`,
+      next: "If the image is your own (dockerfile, BOTTLE_IMAGE), see that it is a glibc Linux of this machine's kind",
+    })
+  })
+  return Promise.race([answer, ended])
+}
