@@ -28,6 +28,16 @@ export function findSkills(names: readonly string[], userHome: string): Record<s
   })
 }
 
+/** The names among these whose skill is not there. */
+export function missingSkills(names: readonly string[], userHome: string): string[] {
+  return names.filter((name) => !isFile(join(userHome, ".claude", "skills", name, "SKILL.md")))
+}
+
+/** Names of the skills that are there, sorted. */
+export function availableSkills(userHome: string): string[] {
+  return skillsIn(join(userHome, ".claude", "skills")).sort()
+}
+
 function skillsIn(root: string): string[] {
   try {
     return readdirSync(root).filter((name) => isFile(join(root, name, "SKILL.md")))

@@ -1,18 +1,48 @@
-/** A BottleError as people read it: what failed, why, what to do next. */
+/** A BottleError as people read it on stderr: what failed, why, what to do next. */
 import type { BottleError } from "../runtime/error.ts"
-import type { Paint } from "../runtime/output.ts"
+import { columns, isTerminal, paint, widthOf } from "../runtime/output.ts"
 
-/** The lines of an error, coloured by the given paint, without a newline at the end. */
-export function errorText(error: BottleError, colour: Paint): string {
-  const lines = [`${colour.bad("error")} ${colour.strong(error.what)}`]
-  if (error.why !== "") lines.push(...indented(error.why))
-  if (error.next !== "") {
-    const [first, ...others] = error.next.split("\n")
-    lines.push(`  ${colour.good("->")} ${first}`, ...others.map((line) => `     ${line}`))
-  }
+/** Columns that the labels take */
+const LABEL = 7
+
+/**
+ * The lines of an error, coloured and wrapped for the terminal; a pipe gets each line as it is. Lines that begin with
+ * a space are something to copy (YAML, commands) and are never wrapped.
+ */
+export function errorText(error: BottleError): string {
+  const colour = paint("stderr")
+  const [what = "", ...more] = laidOut(error.what)
+  const lines = [`${colour.bad("error:")} ${colour.strong(what)}`, ...more.map(indented)]
+  lines.push(...labelled(colour.dim("  why  "), error.why), ...labelled(colour.good("  next "), error.next))
   return lines.join("\n")
 }
 
-function indented(text: string): string[] {
-  return text.split("\n").map((line) => (line === "" ? "" : `  ${line}`))
+function labelled(label: string, text: string): string[] {
+  if (text === "") return []
+  const [first = "", ...more] = laidOut(text)
+  return [label + first, ...more.map(indented)]
+}
+
+function indented(line: string): string {
+  return line === "" ? "" : " ".repeat(LABEL) + line
+}
+
+function laidOut(text: string): string[] {
+  const lines = text.trimEnd().split("\n")
+  if (!isTerminal("stderr")) return lines
+  const room = Math.max(20, columns("stderr") - LABEL)
+  return lines.flatMap((line) => (line.startsWith(" ") ? [line] : wrapped(line, room)))
+}
+
+/** Breaks a line at its spaces; a word that is longer than the room stays whole, so that paths can be copied. */
+export function wrapped(line: string, room: number): string[] {
+  const lines: string[] = []
+  let current = ""
+  for (const word of line.split(" ")) {
+    if (current !== "" && widthOf(`${current} ${word}`) > room) {
+      lines.push(current)
+      current = word
+    } else current = current === "" ? word : `${current} ${word}`
+  }
+  return [...lines, current]
 }

@@ -6,7 +6,7 @@ import { type ReadAgent, readAgent } from "./agent.ts"
 import { type Fault, faultsError, ManifestFaults } from "./fault.ts"
 import { fold } from "./fold.ts"
 import { type Layer, readLayer } from "./layer.ts"
-import { checkEarlierSystem, findManifests, type Origins, type Places } from "./origins.ts"
+import { earlierSystem, findManifests, type Origins, type Places } from "./origins.ts"
 import { manifestOf, type Origin, readManifest } from "./read.ts"
 import { didYouMean, listed } from "./suggest.ts"
 import type { Agent, AgentSummary, Bottle } from "./types.ts"
@@ -37,8 +37,8 @@ export interface Manifests {
   agent(name: string): Agent
   /** A bottle with what it extends folded in. Throws a BottleError. */
   bottle(name: string): Bottle
-  /** File of a bottle or an agent as it is named, readable or not */
-  fileOf(kind: "bottle" | "agent", name: string): string | undefined
+  /** Where the file of a bottle or an agent is, readable or not; the user's own where there are two */
+  fileOf(kind: "bottle" | "agent", name: string): { file: string; origin: Origin } | undefined
 }
 
 /** Finds the manifests of the user and of the current folder. Files are read when they are asked for. */
@@ -54,8 +54,11 @@ export function loadManifests(options: LoadOptions): Manifests {
     agents: () => loader.agents(),
     agent: (name) => loader.agent(name),
     bottle: (name) => loader.bottle(name),
-    fileOf: (kind, name) =>
-      kind === "bottle" ? loader.origins.bottles.get(name) : loader.origins.agents.get(name)?.[0]?.file,
+    fileOf: (kind, name) => {
+      if (kind === "agent") return loader.origins.agents.get(name)?.[0]
+      const file = loader.origins.bottles.get(name)
+      return file === undefined ? undefined : { file, origin: "home" }
+    },
   }
 }
 
@@ -73,7 +76,7 @@ class Loader {
   }
 
   agents(): AgentSummary[] {
-    checkEarlierSystem(this.#places)
+    this.#requireManifests()
     return [...this.origins.agents].sort().map(([name, files]) => {
       const { file, origin } = files.at(-1)!
       try {
@@ -86,7 +89,7 @@ class Loader {
   }
 
   agent(name: string): Agent {
-    checkEarlierSystem(this.#places)
+    this.#requireManifests()
     const [place, second] = this.origins.agents.get(name) ?? []
     if (place === undefined) throw this.#unknownAgent(name)
     if (second !== undefined) {
@@ -114,7 +117,7 @@ class Loader {
   }
 
   bottle(name: string): Bottle {
-    checkEarlierSystem(this.#places)
+    this.#requireManifests()
     const known = this.#bottles.get(name)
     if (known !== undefined) return known
     const layers = this.#lineage(name, [], [])
@@ -123,6 +126,11 @@ class Loader {
     if (faults.length > 0) throw this.#faults("bottle", name, bottle.file, faults)
     this.#bottles.set(name, bottle)
     return bottle
+  }
+
+  #requireManifests(): void {
+    const earlier = earlierSystem(this.#places)
+    if (earlier !== undefined) throw earlier
   }
 
   /** The layers of a bottle, what it extends before itself, each once and where it is met first. */

@@ -66,12 +66,12 @@ function repoAgents({ home, cwd, userHome }: Places, warnings: string[]): Map<st
 /** What the earlier system leaves in a home folder or in the current one. */
 const EARLIER_FILES = ["bot-bottle.json", "claude-bottle.json"]
 
-/** Points a user of the earlier system, who has no manifests of this one yet, to the way over. */
-export function checkEarlierSystem({ home, cwd, userHome }: Places): void {
-  if (exists(home)) return
+/** The way over for a user of the earlier system, who has no manifests of this one yet. */
+export function earlierSystem({ home, cwd, userHome }: Places): BottleError | undefined {
+  if (exists(home)) return undefined
   const folder = join(userHome, ".bot-bottle")
   if (exists(folder)) {
-    throw new BottleError({
+    return new BottleError({
       what: `There are manifests in ${folder}, and none in ${home} yet`,
       why: "the format has changed in places; each old key gives an error with its new spelling",
       next: `Run: mkdir -m 700 ${home} && cp -r ${folder}/bottles ${folder}/agents ${home}/\nthen: bottle list available`,
@@ -79,10 +79,11 @@ export function checkEarlierSystem({ home, cwd, userHome }: Places): void {
   }
   for (const file of [userHome, cwd].flatMap((place) => EARLIER_FILES.map((name) => join(place, name)))) {
     if (!exists(file)) continue
-    throw new BottleError({
+    return new BottleError({
       what: `There is a manifest in ${file}, and none in ${home} yet`,
       why: "agents and bottles are Markdown files of their own now, not one JSON file",
       next: `Run: bottle init\nthen bring each bottle of ${file} over to a file in ${join(home, "bottles")}`,
     })
   }
+  return undefined
 }

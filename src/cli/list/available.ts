@@ -18,8 +18,7 @@ export function listAvailable(manifests: Manifests, format: "text" | "json"): vo
   }
   if (isTerminal("stdout")) printTable(agents)
   else for (const agent of agents) print(asLine(agent))
-  const colour = paint("stderr")
-  for (const { broken } of agents) if (broken !== undefined) tell(`\n${errorText(broken, colour)}`)
+  for (const { broken } of agents) if (broken !== undefined) tell(`\n${errorText(broken)}`)
   if (agents.length === 0) tell("There are no agents yet. Make the first one with: bottle init")
 }
 
