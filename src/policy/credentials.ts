@@ -44,8 +44,24 @@ const ENDINGS = [
  * there as `X-Api-Key`.
  */
 export function isCredentialHeader(name: string): boolean {
-  const plain = name.toLowerCase().replace(/[^a-z0-9]/g, "-")
-  return STRIPPED_HEADERS.has(plain) || ENDINGS.some((ending) => plain.endsWith(ending))
+  const plain = foldHeader(name)
+  if (STRIPPED_HEADERS.has(plain)) return true
+  // Asked for every header of every request: most names are settled by their last letter.
+  const last = plain.charCodeAt(plain.length - 1)
+  return (last === LETTER_Y || last === LETTER_N) && ENDINGS.some((ending) => plain.endsWith(ending))
+}
+
+const LETTER_Y = 0x79
+const LETTER_N = 0x6e
+
+/** The name in lower case with `-` for whatever is no letter or digit; the same string when it is that already. */
+function foldHeader(name: string): string {
+  for (let i = 0; i < name.length; i++) {
+    const c = name.charCodeAt(i)
+    if ((c >= 0x61 && c <= 0x7a) || c === 0x2d || (c >= 0x30 && c <= 0x39)) continue
+    return name.toLowerCase().replace(/[^a-z0-9]/g, "-")
+  }
+  return name
 }
 
 /**
@@ -71,7 +87,7 @@ const OVERRIDES: ReadonlySet<string> = new Set([
 
 /** Whether a header of this name overrides method, path or host, compared as `isCredentialHeader` does. */
 export function isOverrideHeader(name: string): boolean {
-  return OVERRIDES.has(name.toLowerCase().replace(/[^a-z0-9]/g, "-"))
+  return OVERRIDES.has(foldHeader(name))
 }
 
 /** Prefixes of WebSocket subprotocols that are credentials: browsers cannot set headers, so services take them here. */

@@ -172,14 +172,17 @@ export function credentialMissing(subject: Subject, host: string): Denial {
   })
 }
 
-export function notLoaded(subject: Subject): Denial {
-  const name = subject.identity === "" ? "<identity>" : subject.identity
+/** `reload`: command that loads the gateway again, as init tells it. */
+export function notLoaded(
+  subject: Subject,
+  reload = `bottle reload ${subject.identity || "<identity>"}`,
+): Denial {
   return deny(
     "not-loaded",
     subject,
     "the gateway holds no policy, as after a restart, and refuses everything",
     {
-      ask: `Ask the person who runs this bottle to run: bottle attach ${name}`,
+      ask: `Ask the person who runs this bottle to run: ${reload}`,
       retryable: true,
     },
   )
