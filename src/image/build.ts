@@ -98,9 +98,12 @@ export async function tarOf(files: ContextFiles): Promise<Buffer> {
   return buffer(Readable.from(tar))
 }
 
-/** The step that a line of BuildKit's plain progress starts: `[bun 3/4] RUN npm ci`; undefined for any other line. */
+/**
+ * The step that a line of BuildKit's plain progress starts, where it may take a while: `[bun 3/4] RUN npm ci`.
+ * Undefined for any other line.
+ */
 export function stepOf(line: string): string | undefined {
-  const match = /^#\d+ (\[(?:[^\]]*\d+\/\d+|[^\]]*FROM[^\]]*)\] .+)$/.exec(line)
+  const match = /^#\d+ (\[[^\]]*\d+\/\d+\] (?:RUN|FROM|ADD) .+)$/.exec(line)
   if (match === null) return undefined
   const step = match[1]!.replace(/--mount=\S+\s+/g, "").replace(/\s+/g, " ")
   return step.length > STEP_WIDTH ? `${step.slice(0, STEP_WIDTH - 3)}...` : step

@@ -123,37 +123,41 @@ async function buildMissing(
   if (first !== undefined) throw first
 }
 
-/** Looks images up by one call; those that are not there are not in the answer. */
+/** Looks images up, by one call where all are there; those that are not there are not in the answer. */
 async function inspectImages(
   references: readonly string[],
   env: HostEnv,
   tools: Pick<ImageTools, "docker" | "signal">,
 ): Promise<Map<string, FoundImage>> {
   const format = "{{.Id}} {{json .Config.Labels}}"
-  const argv = [...tools.docker, "image", "inspect", "--format", format, ...references]
-  const { code, stdout, stderr } = await run(argv, {
-    env: { ...env },
-    timeoutMs: INSPECT_TIMEOUT_MS,
-    ...(tools.signal === undefined ? {} : { signal: tools.signal }),
-  })
-  // The client answers in the order of the names, leaves out the missing, and names each of those on stderr.
-  const missing = new Set([...stderr.matchAll(/No such image: (\S+)/gi)].map((match) => match[1]!))
+  const { code, stdout, stderr } = await run(
+    [...tools.docker, "image", "inspect", "--format", format, ...references],
+    {
+      env: { ...env },
+      timeoutMs: INSPECT_TIMEOUT_MS,
+      ...(tools.signal === undefined ? {} : { signal: tools.signal }),
+    },
+  )
   const lines = stdout.split("\n").filter((line) => line !== "")
-  const there = references.filter((name) => !missing.has(name) && !missing.has(`${name}:latest`))
-  if ((code !== 0 && missing.size === 0) || lines.length !== there.length) {
+  if (code === 0 && lines.length === references.length) {
+    return new Map(references.map((name, i) => [name, foundImage(lines[i]!)]))
+  }
+  if (!/no such (image|object)|not found/i.test(stderr)) {
     throw new BottleError({
       what: "Docker does not say which images it has",
       why: lastLines(stderr),
       next: "See that the Docker daemon runs and that you may use it: docker version",
     })
   }
-  const found = new Map<string, FoundImage>()
-  for (const [i, name] of there.entries()) {
-    const line = lines[i]!
-    const space = line.indexOf(" ")
-    found.set(name, { id: line.slice(0, space), labels: JSON.parse(line.slice(space + 1)) ?? {} })
-  }
-  return found
+  // Which line belongs to which name is only sure for one at a time.
+  if (references.length === 1) return new Map()
+  const single = await Promise.all(references.map((name) => inspectImages([name], env, tools)))
+  return new Map(single.flatMap((found) => [...found]))
+}
+
+function foundImage(line: string): FoundImage {
+  const space = line.indexOf(" ")
+  return { id: line.slice(0, space), labels: JSON.parse(line.slice(space + 1)) ?? {} }
 }
 
 async function agentBase(request: ImageRequest, given: ReadonlyMap<string, FoundImage>): Promise<AgentBase> {

@@ -5,10 +5,10 @@ import { dirname, join, relative } from "node:path"
 import { BottleError, reasonOf } from "../runtime/error.ts"
 
 /** Entries that a build context may have; a larger one is a Dockerfile in the wrong folder, and slow at each start */
-export const MAX_ENTRIES = 20_000
+const MAX_ENTRIES = 20_000
 
 /** Hash of the listing of the Dockerfile's folder, `.git` left out: it changes with every commit and fetch. */
-export async function folderHash(dockerfile: string): Promise<string> {
+export async function folderHash(dockerfile: string, max = MAX_ENTRIES): Promise<string> {
   const root = dirname(dockerfile)
   const lines: string[] = []
   const folders = [root]
@@ -21,10 +21,10 @@ export async function folderHash(dockerfile: string): Promise<string> {
       if (about.isDirectory()) folders.push(path)
       const size = about.isFile() ? `${about.size} ${about.mtimeMs}` : ""
       lines.push(`${relative(root, path)} ${about.mode} ${size}`)
-      if (lines.length > MAX_ENTRIES) {
+      if (lines.length > max) {
         throw new BottleError({
           what: `the folder of ${dockerfile} is too large for a build context`,
-          why: `it has more than ${MAX_ENTRIES} entries, and the Dockerfile copies from it`,
+          why: `it has more than ${max} entries, and the Dockerfile copies from it`,
           next: "Put the Dockerfile into a folder of its own, with what it copies",
         })
       }
