@@ -39,7 +39,7 @@ async function tryOne(probe: Probe): Promise<ProbeResult> {
       case "no-interfaces":
         return noInterfaces()
       case "tcp-refused":
-        return refusal(`tcp ${probe.host}:${probe.port}`, await tcpError(probe.host, probe.port))
+        return await tcpRefused(probe.host, probe.port)
       case "udp-refused":
         return refusal(`udp ${probe.host}:${probe.port}`, await udpError(probe.host, probe.port))
       case "gateway":
@@ -65,20 +65,31 @@ function refusal(name: string, code: string | undefined): ProbeResult {
   return {
     name,
     ok,
-    detail: ok ? `refused by the kernel (${code})` : `not refused: ${code ?? "it connected"}`,
+    detail: ok ? `refused by the kernel (${code})` : `not refused by the kernel: ${code ?? "it was sent"}`,
   }
 }
 
-function tcpError(host: string, port: number): Promise<string | undefined> {
+/**
+ * Bun gives ECONNREFUSED for every connection that failed, also for one that a host outside has refused. So the
+ * connection must fail, and the kernel must say of a datagram to the same address that there is no way to it.
+ */
+async function tcpRefused(host: string, port: number): Promise<ProbeResult> {
+  const name = `tcp ${host}:${port}`
+  if (await tcpConnects(host, port)) return { name, ok: false, detail: "it connected" }
+  return refusal(name, await udpError(host, port))
+}
+
+/** True also for a connection that is neither made nor refused in time: its packets have left. */
+function tcpConnects(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connectTcp({ host, port, timeout: REFUSED_WITHIN_MS })
-    const settle = (code: string | undefined) => {
+    const settle = (connected: boolean) => {
       socket.destroy()
-      resolve(code)
+      resolve(connected)
     }
-    socket.once("connect", () => settle(undefined))
-    socket.once("timeout", () => settle("no answer in time"))
-    socket.once("error", (error: NodeJS.ErrnoException) => settle(error.code ?? error.message))
+    socket.once("connect", () => settle(true))
+    socket.once("timeout", () => settle(true))
+    socket.once("error", () => settle(false))
   })
 }
 

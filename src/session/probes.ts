@@ -20,7 +20,11 @@ export function wallProbes(generation: number, hostAddresses: string[], files: P
     { kind: "tcp-refused", host: OUTSIDE_V6, port: 443 },
     { kind: "tcp-refused", host: METADATA, port: 80 },
     { kind: "udp-refused", host: OUTSIDE_V4, port: 53 },
-    ...hostAddresses.slice(0, HOST_TRIED).map((host): Probe => ({ kind: "tcp-refused", host, port: 22 })),
+    // A link-local address means nothing without the name of an interface.
+    ...hostAddresses
+      .filter((host) => !host.startsWith("fe80:"))
+      .slice(0, HOST_TRIED)
+      .map((host): Probe => ({ kind: "tcp-refused", host, port: 22 })),
     { kind: "gateway", generation },
     ...files
       .slice(0, 64)

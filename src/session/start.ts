@@ -95,9 +95,10 @@ export async function startBottle(
 /** A new folder, or the one of the bottle that is resumed; either is held by this process until it is let go. */
 async function acquireState(prepared: Prepared, { home, scope }: StartContext): Promise<HeldState> {
   const { identity, spec } = prepared
-  if (spec.resume !== undefined) return lockState(await openState(home, identity))
-  const state = await createState(home, identity)
-  scope.undo("the state folder", () => removeState(state))
+  const resumed = spec.resume !== undefined
+  const state = resumed ? await lockState(await openState(home, identity)) : await createState(home, identity)
+  scope.undo("the lock", async () => state[Symbol.dispose]())
+  if (!resumed) scope.undo("the state folder", () => removeState(state))
   return state
 }
 

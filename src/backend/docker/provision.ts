@@ -51,8 +51,8 @@ async function copyIn(
   fill: (tar: Pack) => Promise<void>,
 ): Promise<void> {
   const tar = pack()
-  // `-a` keeps the owner that the stream names.
-  const copied = docker(doing, ["cp", "-a", "-", `${container}:${to}`], {
+  // Without `-a` the owner stays the one that the stream names; with it Docker puts its own idea there.
+  const copied = docker(doing, ["cp", "-", `${container}:${to}`], {
     input: Readable.from(tar),
     signal,
     timeoutMs: 3_600_000,
