@@ -14,7 +14,7 @@ import {
   schemeNotAllowed,
 } from "./denials.ts"
 import { isGitPush } from "./git-push.ts"
-import { canonicalHostRule, hostInUrl, isIpLiteral } from "./host.ts"
+import { canonicalHostRule, hostInUrl } from "./host.ts"
 import { type CanonicalPath, canonicalPath, compilePathRule, matchesPath, type PathRule } from "./path.ts"
 import { KNOWN_METHODS, type Policy, type Route } from "./schema.ts"
 
@@ -116,7 +116,8 @@ function compileRoute(route: Route): CompiledRoute {
 /** The route of a canonical host: its own entry, else the wildcard with the longest suffix. */
 export function findRoute(table: RouteTable, host: string): CompiledRoute | undefined {
   const own = table.exact.get(host)
-  if (own !== undefined || table.wildcard.size === 0 || isIpLiteral(host)) return own
+  if (own !== undefined || table.wildcard.size === 0) return own
+  // No wildcard covers an address: a suffix that ends in a number is no host rule.
   for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
     const route = table.wildcard.get(host.slice(dot + 1))
     if (route !== undefined) return route

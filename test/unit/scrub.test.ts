@@ -256,6 +256,14 @@ describe("hits", () => {
     }
   })
 
+  test("count an occurrence once that is held back for the sake of a longer one around it", () => {
+    const inner = randomBytes(8).toString("hex")
+    const outer = `${randomBytes(4).toString("hex")}${inner}${randomBytes(8).toString("hex")}`
+    const scrubber = createScrubber([inner, outer])
+    run(scrubber, bytesOf(`${outer.slice(0, -1)}!`), [1])
+    expect(scrubber.hits).toBe(1)
+  })
+
   test("stay at zero without one", () => {
     const scrubber = createScrubber([makeSecret()])
     run(scrubber, bytesOf("nothing here".repeat(20)), [7])
