@@ -6,7 +6,7 @@ import { pack } from "tar-stream"
 import { BottleError } from "../runtime/error.ts"
 import type { HostEnv } from "../runtime/home.ts"
 import { readLines } from "../runtime/lines.ts"
-import { run, spawnStreaming } from "../runtime/spawn.ts"
+import { lastLines, run, spawnStreaming } from "../runtime/spawn.ts"
 import type { ContextFiles, PlannedBuild } from "./plan.ts"
 
 /** Bytes of one line of a build's output; a build that prints longer ones is cut off */
@@ -33,6 +33,7 @@ export interface BuildTools {
 /** Builds the image and tags it; throws a BottleError with the end of the build's own output. */
 export async function buildImage(build: PlannedBuild, tools: BuildTools): Promise<void> {
   const argv = await buildArgv(build, tools)
+  if (build.tagFirst !== undefined) await tagImage(build.tagFirst, tools)
   tools.progress(`${build.title}: building ${build.tag}`)
   await using docker = spawnStreaming(argv, {
     env: { ...tools.env },
@@ -73,6 +74,16 @@ async function buildArgv(build: PlannedBuild, tools: BuildTools): Promise<string
   return argv
 }
 
+async function tagImage({ id, tag }: { id: string; tag: string }, tools: BuildTools): Promise<void> {
+  const { code, stderr } = await run([...tools.docker, "image", "tag", id, tag], { env: { ...tools.env } })
+  if (code === 0) return
+  throw new BottleError({
+    what: `the image ${id} could not be named ${tag}`,
+    why: lastLines(stderr),
+    next: "See that the image is still there: docker images",
+  })
+}
+
 async function contextName(tools: BuildTools): Promise<string> {
   const shown = await run([...tools.docker, "context", "show"], { env: { ...tools.env }, timeoutMs: 10_000 })
   return (shown.code === 0 && shown.stdout.trim()) || "default"
@@ -111,6 +122,15 @@ export function stepOf(line: string): string | undefined {
 
 function buildError(build: PlannedBuild, output: readonly string[], tools: BuildTools): BottleError {
   const text = output.join("\n")
+  // What images/inner/prepare.sh says about a base that it cannot use is meant for the person.
+  const reason = /^#\d+ [\d.]+ bottle: (.+)$/m.exec(text)?.[1]
+  if (reason !== undefined) {
+    return new BottleError({
+      what: "the image for the sandbox could not be built",
+      why: reason,
+      next: "Change the base in `agent_provider.dockerfile` or BOTTLE_IMAGE, then try again",
+    })
+  }
   return new BottleError({
     what: `the ${build.title} image could not be built`,
     why: output

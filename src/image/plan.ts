@@ -41,6 +41,8 @@ export interface PlannedBuild {
   dockerfile: string
   /** Files sent as context, or the absolute folder to use */
   context: { files: ContextFiles } | { folder: string }
+  /** Name to give to an image before the build: BuildKit takes an id for a name of the public registry */
+  tagFirst?: { id: string; tag: string }
 }
 
 export interface ImagePlan {
@@ -75,12 +77,14 @@ function planAgent(inputs: ImageInputs): Pick<ImagePlan, "agent" | "agentBuilds"
   const innerHash = contentHash({ files: inputs.inner, args: innerArgs })
   const builds: PlannedBuild[] = []
   let base: string
+  let tagFirst: PlannedBuild["tagFirst"]
   let baseContent: string
   if (inputs.agent.kind === "image") {
     if (inputs.agent.inner === short(innerHash)) return { agent: inputs.agent.reference, agentBuilds: [] }
     // The layer goes on the very image that was looked at, whatever its name points to by then.
-    base = inputs.agent.id
     baseContent = inputs.agent.id
+    base = `bottle-base:${short(baseContent.replace(/^sha256:/, ""))}`
+    tagFirst = { id: inputs.agent.id, tag: base }
   } else {
     const claude = planClaude(inputs)
     const last = inputs.agent.kind === "template" ? claude : planCustom(inputs.agent, claude, inputs.bases)
@@ -97,6 +101,7 @@ function planAgent(inputs: ImageInputs): Pick<ImagePlan, "agent" | "agentBuilds"
     args: { ...innerArgs, BASE: base, INNER_HASH: short(innerHash) },
     dockerfile: "inner/Dockerfile",
     context: { files: inputs.inner },
+    ...(tagFirst === undefined ? {} : { tagFirst }),
   })
   return { agent: builds.at(-1)!.tag, agentBuilds: builds }
 }

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { randomBytes } from "node:crypto"
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { type BottleImages, ensureImages, type ImageRequest } from "../../src/image/ensure.ts"
 import { CONTENT_LABEL, INNER_LABEL, ROLE_LABEL } from "../../src/image/plan.ts"
-import { AGENT_HOME, CA_BUNDLE } from "../../src/policy/paths.ts"
+import { AGENT_HOME, CA_BUNDLE, LIFELINE_SOCKET } from "../../src/policy/paths.ts"
 import type { BottleError } from "../../src/runtime/error.ts"
-import { run } from "../../src/runtime/spawn.ts"
+import { run, spawnStreaming } from "../../src/runtime/spawn.ts"
 
 /** Sets a test's images apart from those of others, and from what the build cache holds */
 const nonce = randomBytes(6).toString("hex")
@@ -32,11 +33,34 @@ function inside(image: string, line: string, ...options: string[]): Promise<stri
 
 async function folderWith(files: Record<string, string>) {
   const path = await mkdtemp(join(tmpdir(), "image-"))
+  // The agent's user reads it where it is mounted.
+  await chmod(path, 0o755)
   for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text)
   return {
     path,
     dockerfile: join(path, "Dockerfile"),
     [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  }
+}
+
+/** Starts an image's process 1 with a lifeline of ours, and hands back the first thing that it says there. */
+async function helloOf(image: string): Promise<string> {
+  await using folder = await folderWith({})
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const server = createServer((socket) => socket.once("data", (data) => resolve(String(data))))
+  await new Promise<void>((listening) => server.listen(join(folder.path, "lifeline.sock"), listening))
+  await chmod(join(folder.path, "lifeline.sock"), 0o777)
+  await using sandbox = spawnStreaming([
+    ...["docker", "run", "--rm", "--network=none", `--name=bottle-test-${nonce}`],
+    ...[`--volume=${folder.path}:${dirname(LIFELINE_SOCKET)}`, image],
+  ])
+  // An image that ends without a word must not leave the test waiting.
+  sandbox.exited.then((code) => reject(new Error(`process 1 ended with ${code}`)), reject)
+  try {
+    return await promise
+  } finally {
+    await docker("kill", `bottle-test-${nonce}`)
+    server.close()
   }
 }
 
@@ -115,25 +139,27 @@ describe("the agent's image", () => {
     expect(Number(roots)).toBeGreaterThan(100)
   })
 
-  test("starts inner, which refuses to go on without its gateway", async () => {
-    const started = await run(["docker", "run", "--rm", "--network=none", images.agent.reference])
-    expect(started.code).not.toBe(0)
-    expect(started.stderr).toContain("the gateway does not answer")
+  test("starts inner, which looks for its gateway", async () => {
+    expect(await helloOf(images.agent.reference)).toContain('"type"')
   })
 
-  test("starts inner in a folder whose bunfig.toml and .env the agent wrote, and heeds neither", async () => {
+  test("starts Bun so that a bunfig.toml and .env which the agent wrote have no effect", async () => {
     await using folder = await folderWith({
       "bunfig.toml": `preload = ["./evil.ts"]\n`,
       "evil.ts": `console.log("preloaded")\n`,
-      "plain.ts": `console.log("ran")\n`,
+      ".env": "PLANTED=planted\n",
+      "plain.ts": `console.log("ran", process.env.PLANTED)\n`,
     })
-    const mount = ["--volume", `${folder.path}:/workspace:ro`, "--workdir=/workspace"]
-    const hostile = await run(["docker", "run", "--rm", "--network=none", ...mount, images.agent.reference])
-    expect(hostile.stdout + hostile.stderr).toContain("the gateway does not answer")
-    expect(hostile.stdout + hostile.stderr).not.toContain("preloaded")
-    // The control: without our options, Bun runs what the folder says.
-    const control = await inside(images.agent.reference, "/opt/bottle/bun plain.ts", ...mount)
-    expect(control).toContain("preloaded")
+    const entry: string[] = JSON.parse(
+      await docker("image", "inspect", "--format={{json .Config.Entrypoint}}", images.agent.id),
+    )
+    expect(entry.at(-1)).toBe("/opt/bottle/inner.js")
+    const ours = entry.slice(0, -1).join(" ")
+    const mount = [`--volume=${folder.path}:/workspace:ro`, "--workdir=/workspace"]
+    expect(await inside(images.agent.reference, `${ours} plain.ts`, ...mount)).toBe("ran undefined\n")
+    // The control: without our options, Bun does what the folder says.
+    const control = await inside(images.agent.reference, `${entry[0]} plain.ts`, ...mount)
+    expect(control).toBe("preloaded\nran planted\n")
   })
 })
 
@@ -243,8 +269,7 @@ describe("a Dockerfile of the user's", () => {
     expect(
       await inside(agent.reference, "id -un; ls -ld /workspace | cut -c1-10; touch ~/x && echo ok"),
     ).toBe("agent\ndrwxr-xr-x\nok\n")
-    const started = await run(["docker", "run", "--rm", "--network=none", agent.reference])
-    expect(started.stderr).toContain("the gateway does not answer")
+    expect(await helloOf(agent.reference)).toContain('"type"')
     // The control: the base has no such user.
     expect((await run(["docker", "run", "--rm", "--network=none", base, "id", "agent"])).code).not.toBe(0)
   })
@@ -273,8 +298,8 @@ describe("a Dockerfile of the user's", () => {
       ].join("\n"),
     })
     const error = await failure(ensure({ dockerfile: folder.dockerfile }))
-    expect(error.why).toContain("built on musl")
-    expect(error.why).toContain("Debian")
+    expect(error.why).toStartWith("this base image is built on musl")
+    expect(error.next).toContain("agent_provider.dockerfile")
   })
 
   test("that fails shows the end of the build's own output and what to do", async () => {

@@ -111,7 +111,11 @@ describe("an image of the user's", () => {
   test("gets the inner layer, on its id and not on its name", () => {
     const plan = planImages(inputs({ agent: image(undefined) }))
     expect(plan.agentBuilds).toHaveLength(1)
-    expect(plan.agentBuilds[0]!.args.BASE).toBe(`sha256:${"a".repeat(64)}`)
+    expect(plan.agentBuilds[0]!.tagFirst).toEqual({
+      id: `sha256:${"a".repeat(64)}`,
+      tag: "bottle-base:aaaaaaaaaaaa",
+    })
+    expect(plan.agentBuilds[0]!.args.BASE).toBe("bottle-base:aaaaaaaaaaaa")
   })
 
   test("is used as it is when it has this inner layer, and gets it again when it has an older one", () => {
