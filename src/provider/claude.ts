@@ -16,15 +16,21 @@ const PATHS = [
   "=/api/claude_code/policy_limits",
 ]
 
-/** What Remote Control asks for besides: whether the account may, and the session that a browser joins. */
-const REMOTE_CONTROL_PATHS = ["=/api/oauth/profile", "=/v1/code/sessions", "/v1/code/sessions/"]
+/** What Remote Control asks for besides: the account, whether it may, and the session that a browser joins. */
+const REMOTE_CONTROL_PATHS = ["=/api/oauth/profile", "/api/eval/", "=/v1/code/sessions", "/v1/code/sessions/"]
 
-/** Traffic that serves no session. The host program updates the image; nothing in it may update itself. */
-const QUIET: Record<string, string> = {
+const METHODS = ["GET", "POST"]
+/** A joined session is also updated and ended. */
+const REMOTE_CONTROL_METHODS = [...METHODS, "PUT", "PATCH", "DELETE"]
+
+/** The host program updates the image, and nothing in it updates or extends itself; faults are the user's to report. */
+const ALWAYS = {
+  CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: "1",
   DISABLE_AUTOUPDATER: "1",
   DISABLE_ERROR_REPORTING: "1",
-  DISABLE_TELEMETRY: "1",
 }
+/** Remote Control refuses to start with either of these; egress refuses such traffic all the same. */
+const QUIET = { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1", DISABLE_TELEMETRY: "1" }
 
 /** The client's two ways to sign in: with the token of a subscription, or with a key of the console. */
 interface SignIn {
@@ -43,12 +49,14 @@ export const claude: Provider = {
     if (remoteControl) refuseRemoteControl(request, signIn)
     const promptFile = `${sandbox.home}/.config/bottle/prompt.md`
     const hasPrompt = request.prompt.trim() !== ""
-    const env = { ...QUIET, ...trafficEnv(remoteControl), ...signInEnv(signIn, remoteControl) }
-    const paths = remoteControl ? [...PATHS, ...REMOTE_CONTROL_PATHS] : PATHS
+    // A token in the environment signs in for inference only; Remote Control wants a login, which is a file.
+    const env: Record<string, string> = remoteControl
+      ? ALWAYS
+      : { ...ALWAYS, ...QUIET, [signIn.variable]: signIn.placeholder }
     const route: ProviderRoute = {
       host: API_HOST,
-      paths,
-      methods: ["GET", "POST"],
+      paths: remoteControl ? [...PATHS, ...REMOTE_CONTROL_PATHS] : PATHS,
+      methods: remoteControl ? REMOTE_CONTROL_METHODS : METHODS,
       auth: { scheme: signIn.scheme, variable: signIn.variable },
     }
     return {
@@ -64,7 +72,7 @@ export const claude: Provider = {
         to: `${sandbox.home}/.claude/skills/${name}`,
       })),
       setup: [],
-      env,
+      env: { ...env },
       hiddenEnv: Object.keys(env),
       routes: [route],
       placeholders: [{ value: signIn.placeholder, hosts: [API_HOST] }],
@@ -127,16 +135,6 @@ function resumeOf({ sandbox }: ProvisionRequest): { args: string[]; when: string
   // Claude Code names the folder of a project's conversations after its path, other characters made dashes.
   const project = sandbox.workspace.replace(/[^A-Za-z0-9]/g, "-")
   return { args: ["--continue"], when: `${sandbox.home}/.claude/projects/${project}/*.jsonl` }
-}
-
-/** Remote Control refuses to start where traffic that is not essential is off. */
-function trafficEnv(remoteControl: boolean): Record<string, string> {
-  return remoteControl ? {} : { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" }
-}
-
-/** A token in the environment signs in for inference only; Remote Control wants a login, which is a file. */
-function signInEnv(signIn: SignIn, remoteControl: boolean): Record<string, string> {
-  return remoteControl ? {} : { [signIn.variable]: signIn.placeholder }
 }
 
 /** Files that let the client go straight to its prompt: onboarding done, workspace trusted, permissions skipped. */
