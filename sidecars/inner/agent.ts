@@ -38,6 +38,10 @@ export class AgentProcess {
     return this.#child.pid ?? 0
   }
 
+  interrupt(): void {
+    this.#child.kill("SIGINT")
+  }
+
   /** SIGTERM to the agent; after `graceMs` SIGKILL to everything in the sandbox. */
   stop(graceMs: number): void {
     this.#child.kill("SIGTERM")

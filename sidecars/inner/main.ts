@@ -17,11 +17,17 @@ import { reasonOf } from "../../src/runtime/error.ts"
 import { AgentProcess } from "./agent.ts"
 import { Lifeline } from "./lifeline.ts"
 import { tryWall } from "./probes.ts"
+import { redrawOnAttach } from "./redraw.ts"
 import { startRelay } from "./relay.ts"
 import { judgeWorkspace } from "./workspace.ts"
 
 /** Exit code when the bottle could not be started: the same as a shell's for a command that cannot run. */
 const CANNOT_START = 126
+
+/** Exit code of a start that was interrupted from its own terminal. */
+const INTERRUPTED = 130
+/** Time the agent has after SIGTERM, below Docker's own 10 s, in milliseconds. */
+const STOP_GRACE_MS = 8000
 
 const RELAYS = [
   { port: EGRESS_PORT, socket: EGRESS_SOCKET },
@@ -34,12 +40,13 @@ export async function runInner(): Promise<void> {
   const lifeline = await Lifeline.connect(LIFELINE_SOCKET)
   let agent: AgentProcess | undefined
 
-  /** The terminal's keys reach the agent through its own terminal; what arrives here is Docker's wish to end. */
+  // The agent gets its keys from the terminal itself; SIGTERM and an interrupted start are for us.
   for (const signal of ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGTSTP"] as const) {
     process.on(signal, () => {
-      if (signal !== "SIGTERM") return
-      if (agent === undefined) process.exit(CANNOT_START)
-      agent.stop(10_000)
+      if (agent === undefined) process.exit(signal === "SIGINT" ? INTERRUPTED : CANNOT_START)
+      if (signal === "SIGTERM") agent.stop(STOP_GRACE_MS)
+      // Without a terminal nothing but us passes the wish on.
+      else if (signal === "SIGINT" && !process.stdin.isTTY) agent.interrupt()
     })
   }
 
@@ -57,6 +64,7 @@ export async function runInner(): Promise<void> {
     if (agent !== undefined) throw new Error("the agent runs already")
     const startedAt = Date.now()
     agent = await AgentProcess.start(message.launch)
+    redrawOnAttach()
     say({ type: "started", pid: agent.pid })
     const code = await agent.exited
     say({ type: "exited", code, workspace: await judgeWorkspace(WORKSPACE, startedAt) })

@@ -63,7 +63,7 @@ async function judgeRepository(workspace: string, since: number): Promise<Worksp
     const { stdout } = await run("git", ["-C", workspace, ...args], {
       timeout: GIT_WITHIN_MS,
       maxBuffer: 64 * 1024 * 1024,
-      env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: "/nonexistent", GIT_OPTIONAL_LOCKS: "0" },
+      env: { PATH: process.env.PATH ?? "/usr/bin:/bin", HOME: "/nonexistent", GIT_OPTIONAL_LOCKS: "0" },
     })
     return stdout
   }

@@ -3,6 +3,7 @@ import { defineCommand } from "citty"
 import { lockState } from "../bottle/state.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { isTerminal, paint, tell } from "../runtime/output.ts"
+import { restoreTerminal } from "../runtime/terminal.ts"
 import { findBottle } from "./bottles.ts"
 import { cliContext } from "./context.ts"
 import { settleAndTell } from "./session.ts"
@@ -28,10 +29,11 @@ export default defineCommand({
     if (!(process.stdin.isTTY && isTerminal("stdout")))
       throw usageError("An agent's terminal needs a terminal here too")
     const end = await bottle.backend.attach(identity)
+    restoreTerminal()
     const colour = paint("stderr")
     if (end.kind === "detached") {
       tell(
-        `\nDetached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
+        `Detached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
       )
       return 0
     }

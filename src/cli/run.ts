@@ -82,7 +82,6 @@ function showHelp(write: (text: string) => void): void {
 
 /** The one place that prints an error. Returns the exit status. */
 function report(error: unknown): number {
-  const colour = paint("stderr")
   if (error instanceof BottleError) {
     tell(errorText(error))
     return error.exitCode
@@ -92,12 +91,8 @@ function report(error: unknown): number {
     return report(usageError(error.message, "See: bottle <command> --help"))
   }
   const what = "This is a fault of bottle itself"
-  tell(
-    errorText(
-      new BottleError({ what, why: reasonOf(error), next: "Please report it with the lines below" }),
-      colour,
-    ),
-  )
+  const next = "Please report it with the lines below"
+  tell(errorText(new BottleError({ what, why: reasonOf(error), next })))
   tell(error instanceof Error ? (error.stack ?? "") : "")
   return 1
 }

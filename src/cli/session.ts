@@ -5,6 +5,7 @@ import { trustIn } from "../manifest/trust.ts"
 import { canAsk, confirm } from "../runtime/ask.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { paint, print, tell } from "../runtime/output.ts"
+import { restoreTerminal } from "../runtime/terminal.ts"
 import { preflightData, showPreflight } from "../session/preflight.ts"
 import { type Prepared, prepare, type StartSpec } from "../session/prepare.ts"
 import { type Phase, StartScope } from "../session/scope.ts"
@@ -94,9 +95,10 @@ async function finish(prepared: Prepared, started: Started): Promise<number> {
     return 0
   }
   const end = await untilEnd(started.end)
+  if (prepared.session === "terminal") restoreTerminal()
   if (end.kind === "detached") {
     tell(
-      `\nDetached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
+      `Detached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
     )
     return 0
   }

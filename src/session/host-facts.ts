@@ -1,8 +1,8 @@
 /** What the host's environment says about the way out: its addresses, its proxy, its own certificate authorities. */
 import { readFileSync } from "node:fs"
+import { isIP } from "node:net"
 import { networkInterfaces } from "node:os"
 import { canonicalHost, splitAuthority } from "../policy/host.ts"
-import { canonicalIp } from "../policy/ip.ts"
 import type { UpstreamProxy } from "../policy/schema.ts"
 import { BottleError, reasonOf } from "../runtime/error.ts"
 import type { HostEnv } from "../runtime/home.ts"
@@ -96,11 +96,7 @@ export function extraHosts(env: HostEnv): Record<string, string> {
   for (const item of (env.BOTTLE_EXTRA_HOSTS ?? "").split(",").filter((part) => part.trim() !== "")) {
     const [name = "", address = ""] = item.split("=").map((part) => part.trim())
     const host = canonicalHost(name)
-    if (
-      host === undefined ||
-      splitAuthority(host)?.port !== undefined ||
-      canonicalIp(address) === undefined
-    ) {
+    if (host === undefined || splitAuthority(host)?.port !== undefined || isIP(address) === 0) {
       throw new BottleError({
         what: `BOTTLE_EXTRA_HOSTS cannot be used`,
         why: `"${item.trim()}" is not host=address`,

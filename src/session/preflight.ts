@@ -75,12 +75,7 @@ export function showPreflight(prepared: Prepared): void {
     ["by proxy", proxyLines(prepared, colour)],
     ["names", Object.entries(prepared.extraHosts).map(([host, address]) => `${host} is ${address}`)],
     ["repos", bottle.git.repos.map(({ name, url }) => `${name} ${colour.dim(url)}`)],
-    [
-      "git user",
-      [[bottle.git.user, agent.gitUser].reduce((a, b) => ({ ...a, ...b })).name ?? ""].filter(
-        (text) => text !== "",
-      ),
-    ],
+    ["git user", [{ ...bottle.git.user, ...agent.gitUser }.name ?? ""].filter((text) => text !== "")],
   ]
   tell("")
   for (const [label, lines] of rows) {

@@ -18,7 +18,9 @@ export function listAvailable(manifests: Manifests, format: "text" | "json"): vo
   }
   if (isTerminal("stdout")) printTable(agents)
   else for (const agent of agents) print(asLine(agent))
-  for (const { broken } of agents) if (broken !== undefined) tell(`\n${errorText(broken)}`)
+  // Agents of one broken bottle share its fault.
+  const faults = new Set(agents.flatMap(({ broken }) => (broken === undefined ? [] : [errorText(broken)])))
+  for (const fault of faults) tell(`\n${fault}`)
   if (agents.length === 0) tell("There are no agents yet. Make the first one with: bottle init")
 }
 
