@@ -1,5 +1,16 @@
 /** From the text of a manifest to plain data: YAML between two `---` lines, then the body. */
-import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml"
+import {
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+} from "yaml"
 import { type Fault, type KeyPath, ManifestFaults } from "./fault.ts"
 
 /** Characters of YAML; YAML grows when parsed, and no honest manifest comes near */
@@ -46,7 +57,12 @@ export function parseFrontmatter(text: string): Frontmatter {
   const faults: Fault[] = []
   walk(root, [], lineAt, faults)
   if (faults.length > 0) throw new ManifestFaults(faults)
-  return { data: document.toJS({ maxAliasCount: 0 }), body, lineOf: (path) => locate(root, path, lineAt) }
+  const pairsOf = pairIndex()
+  return {
+    data: document.toJS({ maxAliasCount: 0 }),
+    body,
+    lineOf: (path) => locate(root, path, lineAt, pairsOf),
+  }
 }
 
 function split(text: string): { yaml: string; body: string } {
@@ -123,12 +139,27 @@ function walkMap(
   }
 }
 
-function locate(root: Node, path: KeyPath, lineAt: (offset: number) => number): number {
+type PairsOf = (map: YAMLMap) => ReadonlyMap<string, Pair>
+
+/** The pairs of a map by key, looked up once for each map: a file may have a fault in each of its thousands of keys. */
+function pairIndex(): PairsOf {
+  const known = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>()
+  return (map) => {
+    let pairs = known.get(map)
+    if (pairs === undefined) {
+      pairs = new Map(map.items.map((pair) => [isScalar(pair.key) ? String(pair.key.value) : "", pair]))
+      known.set(map, pairs)
+    }
+    return pairs
+  }
+}
+
+function locate(root: Node, path: KeyPath, lineAt: (offset: number) => number, pairsOf: PairsOf): number {
   let node: unknown = root
   let line = lineAt(root.range?.[0] ?? 0)
   for (const part of path) {
     if (isMap(node)) {
-      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(part))
+      const pair = pairsOf(node).get(String(part))
       if (pair === undefined) return line
       line = lineAt((pair.key as Node).range?.[0] ?? 0)
       node = pair.value

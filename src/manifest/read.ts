@@ -96,23 +96,33 @@ function tooLarge(path: string, size: number): BottleError {
 const OTHERS_WRITE = 0o022
 
 function checkOwner(path: string, about: Stats): void {
-  const uid = callerUid()
-  if (uid === undefined) return
+  const fault = ownerFault(path, about, callerUid())
+  if (fault !== undefined) throw fault
+}
+
+/** Why a file of these owner and mode is not the user's word; undefined when it is. */
+export function ownerFault(
+  path: string,
+  about: { uid: number; mode: number },
+  uid: number | undefined,
+): BottleError | undefined {
+  if (uid === undefined) return undefined
   // What root owns is as trustworthy as the system itself (sshd judges its own files the same way).
   if (about.uid !== uid && about.uid !== 0) {
-    throw new BottleError({
+    return new BottleError({
       what: `${path} belongs to another user`,
       why: `its owner is user ${about.uid}, who could change which credentials go where`,
       next: `Make it yours: sudo chown ${uid} ${shellWord(path)}`,
     })
   }
   if ((about.mode & OTHERS_WRITE) !== 0) {
-    throw new BottleError({
+    return new BottleError({
       what: `${path} can be changed by other users`,
       why: `its mode is ${(about.mode & 0o777).toString(8)}; who can write to it decides which credentials go where`,
       next: `Run: chmod go-w ${shellWord(path)}`,
     })
   }
+  return undefined
 }
 
 /** A link in a repository could make us read any file of the user's as an agent, and show parts of it. */

@@ -78,7 +78,7 @@ export function pathVerdict(rule: string): Verdict {
   if (end >= 0) return says("a rule covers the path alone, not the query", write(path.slice(0, end)))
   if (path.includes("*")) {
     return says(
-      "no star is needed: a path covers all below it",
+      "a star means nothing here: a path covers all below it",
       path.endsWith("/*") ? write(path.slice(0, -1)) : "",
     )
   }
@@ -107,12 +107,7 @@ export function methodVerdict(method: string): Verdict {
 /** A range of private addresses. */
 export function cidrVerdict(range: string): Verdict {
   if (parseCidr(range) !== undefined) return undefined
-  const address = canonicalHost(range)
-  const fix =
-    address === undefined || !/^[\d.]+$|:/.test(address)
-      ? 'Write it as: private: ["10.0.0.0/8"]'
-      : `Write: "${address}/${address.includes(":") ? 128 : 32}"`
-  return says(`${JSON.stringify(range)} is not a range of addresses`, fix)
+  return says(`${JSON.stringify(range)} is not a range of addresses`, 'Write it as: private: ["10.0.0.0/8"]')
 }
 
 /** Headers that decide how a message travels; a credential in one of them would break or redirect the request. */

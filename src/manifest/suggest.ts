@@ -4,8 +4,8 @@
 export function nearest(word: string, allowed: readonly string[]): string | undefined {
   const folded = fold(word)
   let best: string | undefined
-  // A third of the word may be wrong: more makes suggestions that annoy.
-  let bestDistance = Math.max(1, Math.floor(folded.length / 3)) + 1
+  // Two letters, or a third of a long word, may be wrong: more makes suggestions that annoy.
+  let bestDistance = (folded.length < 4 ? 1 : Math.max(2, Math.floor(folded.length / 3))) + 1
   for (const candidate of allowed) {
     const distance = editDistance(folded, fold(candidate), bestDistance)
     if (distance < bestDistance) {

@@ -47,7 +47,7 @@ export function trustIn(home: string): Trust {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
       using _ = await waitForLock(`${path}.lock`, LOCK_WAIT_MS)
       const known = await read(path)
-      known.agents[hash] = { ...about, trusted_at: new Date().toISOString() }
+      known.agents[hash] = { name: about.name, file: about.file, trusted_at: new Date().toISOString() }
       await writeDurably(path, `${JSON.stringify(known, null, 2)}\n`)
     },
   }
