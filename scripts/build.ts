@@ -1,14 +1,14 @@
 /**
- * Builds the host program as one file, dist/bottle, for this machine. What it carries (bundles, Dockerfiles) goes in
+ * Builds the host program as one file for this machine: dist/bottle, or the path given as the only argument. What it carries (bundles, Dockerfiles) goes in
  * through a generated entry, which provides it and then runs src/main.ts as it is run from source.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { assetsOf } from "../src/runtime/assets.ts"
 import { run } from "../src/runtime/spawn.ts"
 
 const project = join(import.meta.dirname, "..")
-const outfile = join(project, "dist", "bottle")
+const outfile = resolve(process.argv[2] ?? join(project, "dist", "bottle"))
 
 await mkdir(join(project, "dist"), { recursive: true })
 // Beside the sources, so that the generated entry finds them and the packages they use.
@@ -17,7 +17,7 @@ try {
   await writeFile(join(work, "assets.json"), JSON.stringify(await assetsOf(project)))
   await writeFile(
     join(work, "bottle.ts"),
-    `import { provideAssets } from "../../src/runtime/assets.ts"
+    `import { provideAssets } from "../../src/runtime/embedded.ts"
 provideAssets(async () => (await import("./assets.json")).default)
 await import("../../src/main.ts")
 `,

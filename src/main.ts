@@ -14,7 +14,8 @@ if (process.env.BOTTLE_CALLER_CWD) {
 }
 
 if (argv[0] === "--version" || argv[0] === "-v") {
-  process.stdout.write(`${VERSION}\n`)
+  // Not process.stdout: its stream alone takes as long to set up as all of the rest.
+  console.log(VERSION)
 } else {
   const { runCli } = await import("./cli/run.ts")
   process.exitCode = await runCli(argv)

@@ -8,14 +8,9 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { homedir } from "node:os"
 import { join, relative } from "node:path"
 import { type BundleFiles, bundleSidecar, SIDECARS, type SidecarName } from "./bundle.ts"
+import { type Assets, embeddedAssets } from "./embedded.ts"
 
 export type ImageName = "claude" | "inner" | "gateway"
-
-export interface Assets {
-  sidecars: Record<SidecarName, BundleFiles>
-  /** Text of each file by its path below `images/` */
-  images: Record<string, string>
-}
 
 /** Folders of `images/` that an image is built from, and the sidecar that its context holds as `sidecar/` */
 const CONTEXTS: Record<ImageName, { folders: string[]; sidecar?: SidecarName }> = {
@@ -26,23 +21,15 @@ const CONTEXTS: Record<ImageName, { folders: string[]; sidecar?: SidecarName }> 
 /** Sets of bundles kept from earlier versions of the source, so that going back and forth stays quick */
 const KEPT_BUNDLES = 4
 
-let embedded: (() => Promise<Assets>) | undefined
-
-/** Called once by the generated entry of a compiled binary, before anything else. */
-export function provideAssets(load: () => Promise<Assets>): void {
-  embedded = load
-}
-
 /** The files of a sidecar's bundle; the entry is `<name>.js`. */
 export async function sidecarBundle(name: SidecarName): Promise<BundleFiles> {
-  if (embedded !== undefined) return (await embedded()).sidecars[name]
-  return cachedBundle(projectFolder(), name)
+  return (await embeddedAssets())?.sidecars[name] ?? cachedBundle(projectFolder(), name)
 }
 
 /** The build context of one of our images: text by path; the Dockerfile is `<name>/Dockerfile`. */
 export async function imageContext(name: ImageName): Promise<Record<string, string>> {
   const { folders, sidecar } = CONTEXTS[name]
-  const images = embedded !== undefined ? (await embedded()).images : await imageFiles(projectFolder())
+  const images = (await embeddedAssets())?.images ?? (await imageFiles(projectFolder()))
   const context: Record<string, string> = {}
   for (const [path, text] of Object.entries(images)) {
     if (folders.some((folder) => path.startsWith(`${folder}/`))) context[path] = text
