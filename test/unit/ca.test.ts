@@ -1,9 +1,13 @@
+// The library needs the metadata API before it loads.
+import "reflect-metadata"
 import { expect, test } from "bun:test"
 import { X509Certificate } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { X509Certificate as LibraryCertificate, Name } from "@peculiar/x509"
 import { mintAuthority } from "../../src/gateway/ca.ts"
 import { run } from "../../src/runtime/spawn.ts"
+import { certificateFor } from "../fixtures/certificate.ts"
 import { temporaryFolder } from "../fixtures/temporary-folder.ts"
 
 const DAY_MS = 24 * 3_600_000
@@ -68,4 +72,33 @@ test("two authorities share neither key nor serial number", async () => {
   expect(a.key).not.toBe(b.key)
   expect(a.key).toStartWith("-----BEGIN PRIVATE KEY-----\n")
   expect(new X509Certificate(a.cert).serialNumber).not.toBe(new X509Certificate(b.cert).serialNumber)
+})
+
+test("an X.509 library reads the same out of it, and names it as issuer byte by byte", async () => {
+  const authority = await mintAuthority("dev-abc12")
+  const read = new LibraryCertificate(authority.cert)
+  expect(read.subject).toBe("CN=bottle dev-abc12")
+  expect(await read.isSelfSigned()).toBe(true)
+  const issued = await certificateFor("example.test")
+  const issuer = new LibraryCertificate(issued.ca)
+  const leaf = new LibraryCertificate(issued.cert)
+  expect(
+    Buffer.from(leaf.issuerName.toArrayBuffer()).equals(Buffer.from(issuer.subjectName.toArrayBuffer())),
+  ).toBe(true)
+  // The name as text is how other code hands it on: made from that, it must come out the same.
+  const fromText = Buffer.from(new Name(issuer.subject).toArrayBuffer())
+  expect(fromText.equals(Buffer.from(issuer.subjectName.toArrayBuffer()))).toBe(true)
+})
+
+test("a hundred authorities are all accepted by openssl, whatever their random numbers begin with", async () => {
+  const minted = await Promise.all(Array.from({ length: 100 }, () => mintAuthority("dev-abc12")))
+  using folder = temporaryFolder()
+  const bundle = join(folder.path, "bundle.pem")
+  writeFileSync(bundle, minted.map(({ cert }) => cert).join(""))
+  const listed = await openssl(["storeutl", "-noout", "-certs", "-text", bundle])
+  expect(listed.match(/CA:TRUE, pathlen:0/g)).toHaveLength(100)
+  for (const { cert } of minted) {
+    const certificate = new X509Certificate(cert)
+    expect(certificate.verify(certificate.publicKey)).toBe(true)
+  }
 })
