@@ -7,6 +7,7 @@ import type { Agent, Bottle, BottleRoute, EnvValue } from "../manifest/types.ts"
 import { showable } from "../policy/denial.ts"
 import { hostEnv, userHome } from "../runtime/home.ts"
 import { columns, type Paint, pad, paint, print, tell } from "../runtime/output.ts"
+import { FORMAT_ARG, formatOf } from "./context.ts"
 import { errorText } from "./error-text.ts"
 import { openManifests, shortPath } from "./manifests.ts"
 import { pickAgent } from "./pick.ts"
@@ -21,16 +22,17 @@ export default defineCommand({
   meta: { name: "bottle info", description: "Show what an agent may do" },
   args: {
     agent: { type: "positional", required: false, description: "Name of the agent; asked for when absent" },
-    format: { type: "enum", options: ["text", "json"], default: "text", description: "text or json" },
+    format: FORMAT_ARG,
   },
   async run({ args }) {
+    const format = formatOf(args.format)
     const manifests = openManifests()
     const agent = manifests.agent(args.agent ?? (await pickAgent(manifests.agents())))
     const bottle = manifests.bottle(agent.bottle)
-    if (args.format === "json") print(JSON.stringify(infoData(agent, bottle), null, 2))
+    if (format === "json") print(JSON.stringify(infoData(agent, bottle), null, 2))
     else print(infoText(agent, bottle))
     const error = unserved(bottle)
-    if (error !== undefined && args.format !== "json") tell(`\n${errorText(error)}`)
+    if (error !== undefined && format !== "json") tell(`\n${errorText(error)}`)
   },
 })
 
