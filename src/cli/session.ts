@@ -113,7 +113,9 @@ export async function settleAndTell(
 ): Promise<number> {
   const colour = paint("stderr")
   const settled = await settleBottle(backend, state, code)
-  if (settled.kept) {
+  if (!settled.kept) {
+    tell(colour.dim(`${state.identity} ended with nothing to keep, and is gone.`))
+  } else {
     tell(`Kept ${colour.strong(state.identity)}: ${settled.reason}.`)
     tell(`Go on with it: ${colour.name(`bottle resume ${state.identity}`)}`)
   }
