@@ -284,9 +284,8 @@ test("edit discards on request, and leaves the file as it was", async () => {
 
 test("edit does not overwrite a change that was made meanwhile, and keeps the text", async () => {
   using home = new ManifestHome(DEV)
-  await using screen = onScreen(home, ["edit", "reviewer"], {
-    EDITOR: editor(home, [manifest("bottel: dev", "Mine.")]),
-  })
+  const env = { EDITOR: editor(home, [manifest("bottel: dev", "Mine.")]), TMPDIR: home.user }
+  await using screen = onScreen(home, ["edit", "reviewer"], env)
   await screen.sees("(d)iscard the changes?")
   writeFileSync(home.path("agents/reviewer.md"), manifest("bottle: dev", "Theirs."))
   screen.type("s\r")
