@@ -47,7 +47,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   for (const folder of [home, join(home, "bottles"), join(home, "agents"), cwd])
     mkdirSync(folder, { mode: 0o700 })
 
-  const hostAddress = await bridgeAddress()
+  const network = `bottle-world-${randomBytes(6).toString("hex")}`
+  const hostAddress = await ownAddress(network)
   const authority = await createTestAuthority()
   const pair = await authority.leaf(["api.anthropic.com"])
   const caFile = join(root, "extra-ca.pem")
@@ -100,6 +101,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     [Symbol.asyncDispose]: async () => {
       await api[Symbol.asyncDispose]()
       await removeObjects(home)
+      await run(["docker", "network", "rm", network])
       rmSync(root, { recursive: true, force: true })
     },
   }
@@ -113,11 +115,16 @@ export function claudeRoute(hostAddress: string): string {
   return `egress:\n  routes:\n    - host: api.anthropic.com\n      private: ["${hostAddress}/32"]`
 }
 
-/** Docker's default bridge: an address of this machine that every container with a network reaches. */
-async function bridgeAddress(): Promise<string> {
+/**
+ * An address of this machine that every container with a network reaches, and that is this world's alone: two worlds
+ * at once both have port 443 for themselves. It is the gateway of a bridge on which no container is.
+ */
+async function ownAddress(network: string): Promise<string> {
+  const created = await run(["docker", "network", "create", network])
+  if (created.code !== 0) throw new Error(`Docker could not make a network: ${created.stderr}`)
   const format = "{{(index .IPAM.Config 0).Gateway}}"
-  const result = await run(["docker", "network", "inspect", "bridge", "--format", format])
-  if (result.code !== 0) throw new Error(`Docker has no default bridge: ${result.stderr}`)
+  const result = await run(["docker", "network", "inspect", network, "--format", format])
+  if (result.code !== 0) throw new Error(`Docker lost a network: ${result.stderr}`)
   return result.stdout.trim()
 }
 
