@@ -1,8 +1,11 @@
-import { expect, test } from "bun:test"
+import { expect, setDefaultTimeout, test } from "bun:test"
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { ManifestHome, manifest } from "../fixtures/manifest-home.ts"
-import { onTerminal } from "../fixtures/terminal.ts"
+import { onTerminal, type TerminalProgram } from "../fixtures/terminal.ts"
+
+// Each test starts a program or several, which takes its time on a busy machine.
+setDefaultTimeout(60_000)
 
 const MAIN = join(import.meta.dir, "../../src/main.ts")
 const BOTTLE = [process.execPath, "--no-env-file", MAIN]
@@ -24,10 +27,17 @@ async function bottle(home: ManifestHome, args: string[], env: Record<string, st
   return { stdout, stderr, code }
 }
 
-/** Starts a verb on a terminal of 80 columns; its exit status is shown at the end as `status=N`. */
+/** Starts a verb on a terminal of 80 columns; `endsWith` waits for its end. */
 function onScreen(home: ManifestHome, args: string[], env: Record<string, string> = {}) {
-  const script = 'stty cols 80; "$@"; echo "status=$?"'
+  // The status is told after a line of input, so that nothing is written that a test is not waiting for yet.
+  const script = 'stty cols 80; "$@"; status=$?; read -r line; echo "status=$status"'
   return onTerminal(["sh", "-c", script, "sh", ...BOTTLE, ...args], { cwd: home.repo, env: envOf(home, env) })
+}
+
+/** Waits for the end of the program and its exit status. */
+async function endsWith(screen: TerminalProgram, status: number): Promise<void> {
+  screen.type("\n")
+  await screen.sees(`status=${status}`)
 }
 
 const DEV = {
@@ -122,7 +132,7 @@ test("init asks on a terminal, once more where the answer cannot be", async () =
   screen.type("tidy-up\r")
   await screen.sees("System prompt")
   screen.type("You revieew\u007f\u007fw.\r")
-  await screen.sees("status=0")
+  await endsWith(screen, 0)
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toBe(
     "---\nbottle: claude\nskills:\n  - tidy-up\n---\nYou review.\n",
   )
@@ -133,7 +143,7 @@ test("Ctrl-C at a question of init ends with status 130 and leaves nothing", asy
   await using screen = onScreen(home, ["init"])
   await screen.sees("Name of the agent")
   screen.type("\u0003")
-  await screen.sees("status=130")
+  await endsWith(screen, 130)
   expect(statSync(home.home, { throwIfNoEntry: false })).toBeUndefined()
 })
 
@@ -236,7 +246,7 @@ test("without a name the only agent is taken; of several a terminal picks, a pip
   await screen.sees('There is no "9" in the list')
   screen.type("1\r")
   await screen.sees("You plan.")
-  await screen.sees("status=0")
+  await endsWith(screen, 0)
 })
 
 /** An editor that puts the next of these texts into the file each time it is called. */
@@ -253,7 +263,7 @@ test("edit saves what is sound, through an editor whose path has a space, and ke
   using home = new ManifestHome(DEV)
   const next = manifest("bottle: dev", "New prompt.")
   await using screen = onScreen(home, ["edit", "reviewer"], { EDITOR: editor(home, [next]) })
-  await screen.sees("status=0")
+  await endsWith(screen, 0)
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toBe(next)
   expect(statSync(home.path("agents/reviewer.md")).mode & 0o777).toBe(0o600)
   expect(readFileSync(home.path("user/mode"), "utf8")).toBe("600\n")
@@ -267,7 +277,7 @@ test("edit offers to mend what is broken, and saves once it is sound", async () 
   await screen.sees("(e)dit again, (s)ave it as it is, (d)iscard the changes?")
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toBe(DEV["agents/reviewer.md"])
   screen.type("\r")
-  await screen.sees("status=0")
+  await endsWith(screen, 0)
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toBe(sound)
 })
 
@@ -278,7 +288,7 @@ test("edit discards on request, and leaves the file as it was", async () => {
   })
   await screen.sees("(d)iscard the changes?")
   screen.type("d\r")
-  await screen.sees("status=0")
+  await endsWith(screen, 0)
   expect(readFileSync(home.path("bottles/dev.md"), "utf8")).toBe(DEV["bottles/dev.md"])
 })
 
@@ -289,7 +299,7 @@ test("edit does not overwrite a change that was made meanwhile, and keeps the te
   await screen.sees("(d)iscard the changes?")
   writeFileSync(home.path("agents/reviewer.md"), manifest("bottle: dev", "Theirs."))
   screen.type("s\r")
-  await screen.sees("status=1")
+  await endsWith(screen, 1)
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toContain("Theirs.")
 })
 
@@ -299,7 +309,7 @@ test("Ctrl-C after an edit leaves the file alone and keeps what was written", as
   await using screen = onScreen(home, ["edit", "reviewer"], env)
   await screen.sees("(d)iscard the changes?")
   screen.type("\u0003")
-  await screen.sees("status=130")
+  await endsWith(screen, 130)
   const kept = readdirSync(home.user).filter((name) => name.startsWith("bottle-edit-"))
   expect(kept).toHaveLength(1)
   expect(readFileSync(join(home.user, kept[0]!, "reviewer.md"), "utf8")).toContain("Mine.")
@@ -310,7 +320,7 @@ test("an editor that fails changes nothing", async () => {
   using home = new ManifestHome(DEV)
   await using screen = onScreen(home, ["edit", "reviewer"], { EDITOR: "false" })
   await screen.sees("The editor `false` ended with status 1; nothing was changed")
-  await screen.sees("status=1")
+  await endsWith(screen, 1)
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toBe(DEV["agents/reviewer.md"])
 })
 
