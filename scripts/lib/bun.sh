@@ -28,11 +28,11 @@ find_bun() {
   echo "bottle: installing Bun $version from the npm registry into $cached" >&2
   mkdir -p "$cached"
   cp "$project/images/bun/package.json" "$project/images/bun/package-lock.json" "$cached/"
-  (cd "$cached" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2) || {
+  (cd "$cached" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2 &&
+    ln -sf node_modules/@oven/bun-*/bin/bun bun) || {
     echo "bottle: npm could not install Bun; its message is above" >&2
     return 1
   }
-  ln -sf node_modules/@oven/bun-*/bin/bun "$cached/bun"
   BUN=$cached/bun
   bun_is_new_enough "$BUN" || {
     echo "bottle: the Bun that npm installed does not run on this machine" >&2
