@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync, rmSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
 import { dirname } from "node:path"
+import type { Readable, Writable } from "node:stream"
 import type { LedgerHead } from "../../src/policy/ledger.ts"
 import {
   CONTROL_LINE_MAX,
@@ -41,14 +42,37 @@ async function serve(socket: Socket, handler: ControlHandler, head: () => Ledger
   const gone = new AbortController()
   socket.on("error", () => {})
   socket.on("close", () => gone.abort())
+  await serveStreams(socket, socket, { handler, head, gone: gone.signal })
+  socket.destroy()
+}
+
+/**
+ * Serves the host over init's own stdin and stdout, which a container engine joins before init runs: the first load
+ * needs no program inside. Nobody but who may use the engine can write there.
+ */
+export function serveStdio(handler: ControlHandler, head: () => LedgerHead): Promise<void> {
+  return serveStreams(process.stdin, process.stdout, { handler, head, gone: new AbortController().signal })
+}
+
+interface Service {
+  handler: ControlHandler
+  head: () => LedgerHead
+  /** Tells that the client left */
+  gone: AbortSignal
+}
+
+async function serveStreams(
+  input: Readable,
+  output: Writable,
+  { handler, head, gone }: Service,
+): Promise<void> {
   try {
-    for await (const line of readLines(socket, CONTROL_LINE_MAX)) {
-      for await (const answer of answers(line, handler, gone.signal, head)) await writeLine(socket, answer)
+    for await (const line of readLines(input, CONTROL_LINE_MAX)) {
+      for await (const answer of answers(line, handler, gone, head)) await writeLine(output, answer)
     }
   } catch {
     // The client left, or sent a line beyond the bound: either way nobody listens any more.
   }
-  socket.destroy()
 }
 
 async function* answers(

@@ -9,9 +9,9 @@ import type { LedgerEvent } from "../../src/policy/ledger.ts"
 import type { Policy } from "../../src/policy/schema.ts"
 import type { ControlAnswer, ControlRequest, GatewayStatus } from "../../src/policy/wire/control.ts"
 import type { EgressLoad } from "../../src/policy/wire/daemon.ts"
-import type { Launch, Probe } from "../../src/policy/wire/lifeline.ts"
+import type { Launch, Probe, ProvisionedFile } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import { serveControl } from "./control-server.ts"
+import { serveControl, serveStdio } from "./control-server.ts"
 import { type DaemonCommand, DaemonProcess } from "./daemon-process.ts"
 import type { DaemonSpec } from "./daemons.ts"
 import { LedgerWriter } from "./ledger-writer.ts"
@@ -40,6 +40,8 @@ export interface GatewayOptions {
   lifelineSocket: string
   controlSocket: string
   ledgerDir: string
+  /** True when stdin and stdout are a way to the host as well */
+  stdio: boolean
   /** Passes on one line of a daemon's or init's own log */
   log(name: string, line: string): void
 }
@@ -94,6 +96,12 @@ export class Gateway {
       (request, gone) => this.#handle(request, gone),
       () => this.#ledger.head,
     )
+    if (this.#options.stdio) {
+      void serveStdio(
+        (request, gone) => this.#handle(request, gone),
+        () => this.#ledger.head,
+      )
+    }
     this.#after(EMPTY_AFTER_MS, () => this.#tellEmpty())
   }
 
@@ -120,6 +128,9 @@ export class Gateway {
         return
       case "policy":
         yield await this.#onPolicy(request.policy)
+        return
+      case "provision":
+        yield await this.#onProvision(request.files)
         return
       case "probe":
         yield await this.#onProbe(request.probes)
@@ -186,8 +197,20 @@ export class Gateway {
     return { type: "loaded", generation: policy.generation, head: this.#ledger.head }
   }
 
+  async #onProvision(files: ProvisionedFile[]): Promise<ControlAnswer> {
+    await this.#inner()
+    const answer = await this.#askInner({ type: "provision", files }, ["provisioned", "failed"])
+    if (answer.type !== "provisioned") throw new Error(describe(answer))
+    return { type: "provisioned", head: this.#ledger.head }
+  }
+
+  /** Resolves once inner is connected. */
+  #inner(): Promise<void> {
+    return within(this.#innerUp.promise, INNER_ANSWER_MS, "the sandbox did not connect to its gateway")
+  }
+
   async #onProbe(probes: Probe[]): Promise<ControlAnswer> {
-    await within(this.#innerUp.promise, INNER_ANSWER_MS, "the sandbox did not connect to its gateway")
+    await this.#inner()
     const answer = await this.#askInner({ type: "probe", probes }, ["probed", "failed"])
     if (answer.type !== "probed") throw new Error(`the probes failed: ${describe(answer)}`)
     const failed = answer.results.filter((result) => !result.ok)

@@ -7,7 +7,7 @@ import { selectDaemons } from "./daemons.ts"
 import { Gateway } from "./gateway.ts"
 
 export async function runInit(): Promise<void> {
-  const selection = selectDaemons(process.env["BOTTLE_SIDECAR_DAEMONS"])
+  const selection = selectDaemons(process.env.BOTTLE_SIDECAR_DAEMONS)
   for (const name of selection.unknown)
     log("init", `unknown daemon "${name}" in BOTTLE_SIDECAR_DAEMONS is ignored`)
   if (selection.daemons.length === 0) log("init", "no daemons selected")
@@ -19,13 +19,14 @@ export async function runInit(): Promise<void> {
     chownSync(dir, daemon.uid, daemon.uid)
   }
   const gateway = new Gateway({
-    identity: process.env["BOTTLE_IDENTITY"] ?? "unknown",
+    identity: process.env.BOTTLE_IDENTITY ?? "unknown",
     daemons: selection.daemons,
     command: asOwnUser,
     socketDir: SOCKET_DIR,
     lifelineSocket: LIFELINE_SOCKET,
     controlSocket: CONTROL_SOCKET,
     ledgerDir: LEDGER_DIR,
+    stdio: true,
     log,
   })
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void gateway.end(signal))
@@ -51,6 +52,7 @@ const asOwnUser: DaemonCommand = (spec) => [
   spec.name,
 ]
 
+/** On stderr: stdout is the host's. */
 function log(name: string, line: string): void {
-  process.stdout.write(`[${name}] ${line}\n`)
+  process.stderr.write(`[${name}] ${line}\n`)
 }

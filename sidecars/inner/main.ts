@@ -17,6 +17,7 @@ import { reasonOf } from "../../src/runtime/error.ts"
 import { AgentProcess } from "./agent.ts"
 import { Lifeline } from "./lifeline.ts"
 import { tryWall } from "./probes.ts"
+import { writeFiles } from "./provision.ts"
 import { redrawOnAttach } from "./redraw.ts"
 import { startRelay } from "./relay.ts"
 import { judgeWorkspace } from "./workspace.ts"
@@ -52,6 +53,11 @@ export async function runInner(): Promise<void> {
 
   const say = (message: FromInner) => lifeline.send(message)
   const handle = async (message: ToInner): Promise<void> => {
+    if (message.type === "provision") {
+      writeFiles(message.files)
+      say({ type: "provisioned" })
+      return
+    }
     if (message.type === "probe") {
       say({ type: "probed", results: await tryWall(message.probes) })
       return

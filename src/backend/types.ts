@@ -2,7 +2,7 @@
 import type { ControlStreams } from "../gateway/control-client.ts"
 import type { BackendName, Limits } from "../manifest/types.ts"
 import type { Launch, ProbeResult, WorkspaceState } from "../policy/wire/lifeline.ts"
-import type { ProvisionFile, ProvisionTree } from "../provider/types.ts"
+import type { ProvisionTree } from "../provider/types.ts"
 
 /** Whether a backend can be used here, found by asking. */
 export interface BackendProbe {
@@ -40,7 +40,7 @@ export interface SandboxPlan {
   limits: Limits
   /** Daemons of the gateway */
   daemons: string[]
-  files: ProvisionFile[]
+  /** Folders copied into the agent's home */
   trees: ProvisionTree[]
   /** Host folder copied into the workspace; absent means an empty one, or the one kept */
   workspaceFrom?: string

@@ -28,7 +28,9 @@ export async function runSession(
   options: SessionOptions,
 ): Promise<number> {
   const { home, env } = context
+  const before = performance.now()
   const prepared = await prepare(spec, { home, env, manifests: context.manifests() })
+  const preparing: Phase = { name: "prepare", from: before, took: performance.now() - before }
   if (options.format === "json") print(JSON.stringify(preflightData(prepared), null, 2))
   else showPreflight(prepared)
   if (options.dryRun) return 0
@@ -42,7 +44,7 @@ export async function runSession(
   const scope = new StartScope((line) => tell(colour.dim(line)))
   const started = await begin(prepared, secrets, { home, env, scope })
   using _state = started.state
-  if (options.profile) showProfile(scope.phases)
+  if (options.profile) showProfile([preparing, ...scope.phases])
   return finish(prepared, started)
 }
 

@@ -44,6 +44,10 @@ export class ControlClient implements AsyncDisposable {
     return this.#call({ op: "policy", policy }, "loaded", "change the policy")
   }
 
+  provision(files: Extract<ControlRequest, { op: "provision" }>["files"]): Promise<Answer<"provisioned">> {
+    return this.#call({ op: "provision", files }, "provisioned", "write the agent's files")
+  }
+
   probe(probes: Extract<ControlRequest, { op: "probe" }>["probes"]): Promise<Answer<"probed">> {
     return this.#call({ op: "probe", probes }, "probed", "try the wall")
   }

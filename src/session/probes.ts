@@ -1,6 +1,9 @@
 /** The wall probes of every start: the attempts that must fail, the one that must succeed, and what must have arrived. */
+
+import { statSync } from "node:fs"
+import { join } from "node:path"
 import type { Probe } from "../policy/wire/lifeline.ts"
-import type { ProvisionFile } from "../provider/types.ts"
+import type { ProvisionTree } from "../provider/types.ts"
 
 /**
  * Addresses outside that no packet is ever sent to by an intact wall. They are from the ranges for documentation
@@ -13,7 +16,7 @@ const METADATA = "169.254.169.254"
 /** Addresses of the host that are tried; the first few say as much as all. */
 const HOST_TRIED = 4
 
-export function wallProbes(generation: number, hostAddresses: string[], files: ProvisionFile[]): Probe[] {
+export function wallProbes(generation: number, hostAddresses: string[], trees: ProvisionTree[]): Probe[] {
   return [
     { kind: "no-interfaces" },
     { kind: "tcp-refused", host: OUTSIDE_V4, port: 443 },
@@ -26,8 +29,11 @@ export function wallProbes(generation: number, hostAddresses: string[], files: P
       .slice(0, HOST_TRIED)
       .map((host): Probe => ({ kind: "tcp-refused", host, port: 22 })),
     { kind: "gateway", generation },
-    ...files
-      .slice(0, 64)
-      .map((file): Probe => ({ kind: "file", path: file.path, size: Buffer.byteLength(file.content) })),
+    ...trees.map(arrived),
   ]
+}
+
+/** A skill that was copied has its description where it belongs; copies can vanish below a mount (Docker's tmpfs). */
+function arrived({ from, to }: ProvisionTree): Probe {
+  return { kind: "file", path: join(to, "SKILL.md"), size: statSync(join(from, "SKILL.md")).size }
 }

@@ -10,7 +10,7 @@ const INTERRUPTS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
 
 export interface Phase {
   name: string
-  /** Milliseconds from the start of the scope */
+  /** Milliseconds from the start of this process */
   from: number
   /** Milliseconds it took */
   took: number
@@ -20,7 +20,6 @@ export class StartScope implements LaunchScope, AsyncDisposable {
   readonly #undo: { name: string; step: () => Promise<void> }[] = []
   readonly #interrupt = new AbortController()
   readonly #listeners: [NodeJS.Signals, () => void][] = []
-  readonly #startedAt = performance.now()
   readonly #tell: (line: string) => void
   readonly phases: Phase[] = []
   #kept = false
@@ -56,7 +55,7 @@ export class StartScope implements LaunchScope, AsyncDisposable {
     try {
       return await work()
     } finally {
-      this.phases.push({ name, from: from - this.#startedAt, took: performance.now() - from })
+      this.phases.push({ name, from, took: performance.now() - from })
     }
   }
 

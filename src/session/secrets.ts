@@ -15,7 +15,9 @@ export interface Secrets {
 export async function resolveSecrets(prepared: Prepared, home: string, env: HostEnv): Promise<Secrets> {
   const tokens: Record<string, string> = { ...prepared.compiled.values }
   for (const [id, source] of Object.entries(prepared.compiled.credentials)) {
-    tokens[id] = await resolveToken(source, { hostEnv: env, home })
+    const scheme = prepared.compiled.policy.routes.find((route) => route.auth?.credential === id)?.auth
+      ?.scheme
+    tokens[id] = await resolveToken(source, { hostEnv: env, home, ...(scheme ? { scheme } : {}) })
   }
   const ask = (prompt: string) => {
     if (canAsk()) return askHidden(prompt)

@@ -71,6 +71,7 @@ export async function startBottle(
   const sandbox = await prepared.backend.launch(sandboxPlan(prepared, images), scope, load)
   if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
   await using control: ControlClient = client
+  await scope.phase("files", () => whileAlive(sandbox, control.provision(filesOf(prepared))))
   await scope.phase("wall", () => tryWall(control, sandbox, prepared))
   // Written before the agent exists, so that its work is never taken for nothing.
   await writeMetadata(state, { ...metadata, phase: "running" })
@@ -122,7 +123,6 @@ function sandboxPlan(prepared: Prepared, images: BottleImages): SandboxPlan {
     session: prepared.session,
     limits: bottle.limits,
     daemons: ["egress"],
-    files: filesOf(prepared),
     trees: provision.trees,
     ...(spec.cwd === undefined ? {} : { workspaceFrom: spec.cwd }),
     resume: spec.resume !== undefined,
@@ -132,7 +132,8 @@ function sandboxPlan(prepared: Prepared, images: BottleImages): SandboxPlan {
 
 /** A resumed bottle keeps its own version of what was only seeded. */
 function filesOf({ provision, spec }: Prepared) {
-  return provision.files.filter((file) => !(file.seed && spec.resume !== undefined))
+  const files = provision.files.filter((file) => !(file.seed && spec.resume !== undefined))
+  return files.map(({ path, mode, content }) => ({ path, mode, content }))
 }
 
 async function firstMetadata(prepared: Prepared, images: BottleImages): Promise<Metadata> {
@@ -157,7 +158,7 @@ async function firstMetadata(prepared: Prepared, images: BottleImages): Promise<
 
 async function tryWall(control: ControlClient, sandbox: Sandbox, prepared: Prepared): Promise<void> {
   const { policy } = prepared.compiled
-  const probes = wallProbes(policy.generation, prepared.hostAddresses, filesOf(prepared))
+  const probes = wallProbes(policy.generation, prepared.hostAddresses, prepared.provision.trees)
   const { results } = await whileAlive(sandbox, control.probe(probes))
   const holes = results.filter((result: ProbeResult) => !result.ok)
   if (holes.length === 0) return

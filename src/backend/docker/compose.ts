@@ -93,6 +93,8 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
         container_name: names.sidecars,
         labels: labels("sidecars"),
         networks: ["outside"],
+        // The first way to init, open before it starts: see engine.ts.
+        stdin_open: true,
         // init gives each daemon its folder and its user, and ends it; the daemons themselves have no capability.
         cap_add: ["CHOWN", "SETUID", "SETGID", "KILL"],
         mem_limit: GATEWAY_MEMORY,

@@ -5,8 +5,9 @@ import { lastLines, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
 import { composeProject } from "./compose.ts"
 import { askDocker, docker } from "./docker.ts"
+import { Engine } from "./engine.ts"
 import { LABEL_HOME, namesOf, networkOf } from "./names.ts"
-import { copyFiles, copyWorkspace } from "./provision.ts"
+import { copyTrees, copyWorkspace } from "./provision.ts"
 import { removeBottle } from "./remove.ts"
 
 /** Keys that leave the agent's terminal without ending it. */
@@ -22,34 +23,45 @@ export async function launchBottle(
   const names = namesOf(plan.identity)
   const project = composeProject(plan, { home, startedAt: new Date().toISOString() })
 
-  await scope.phase("network", () => ensureNetwork(home, signal))
+  const engine = Engine.here()
+  await scope.phase("network", () => ensureNetwork(home, engine, signal))
   scope.undo("containers and volumes", () => removeBottle(plan.identity, { keepWork: plan.resume }))
   await scope.phase("create", () =>
     docker(
       "create the bottle's containers",
       ["compose", "--progress", "quiet", "-f", "-", "create", "--no-build"],
-      {
-        input: JSON.stringify(project),
-        signal,
-        timeoutMs: 120_000,
-      },
+      { input: JSON.stringify(project), signal, timeoutMs: 120_000 },
     ),
   )
-  const gateway = scope.phase("gateway", async () => {
-    await docker("start the gateway", ["start", names.sidecars], { signal })
-    await load(controlOf(plan.identity))
-  })
-  const files = scope.phase("files", async () => {
-    await copyFiles(names.agent, plan.files, plan.trees, signal)
+  const gateway = scope.phase("gateway", () => startGateway(plan.identity, engine, load, signal))
+  const copies = scope.phase("copies", async () => {
+    if (plan.trees.length > 0) await copyTrees(names.agent, plan.trees, signal)
     if (plan.workspaceFrom !== undefined) await copyWorkspace(names.agent, plan.workspaceFrom, signal)
   })
   // The sandbox waits for its gateway by itself, so both come up at once.
-  const session = files.then(() => startAgent(names.agent, plan.session, signal))
+  const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal))
   const sandbox: Sandbox = { control: () => controlOf(plan.identity), session: endOf(names.agent, session) }
   // Whoever waits for the gateway learns of a failed sandbox too, and neither is left without a listener.
   sandbox.session.catch(() => {})
-  await Promise.all([gateway, files])
+  await Promise.all([gateway, copies])
   return sandbox
+}
+
+/** With an engine at hand init's own stdin is the way to it; otherwise a program in the gateway is. */
+async function startGateway(
+  identity: string,
+  engine: Engine | undefined,
+  load: (streams: ControlStreams) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { sidecars } = namesOf(identity)
+  if (engine === undefined) {
+    await docker("start the gateway", ["start", sidecars], { signal })
+    return load(controlOf(identity))
+  }
+  const streams = await engine.attach(sidecars)
+  await engine.start(sidecars, "start the gateway", signal)
+  return load(streams)
 }
 
 /** Joins the terminal of a running agent. */
@@ -80,10 +92,12 @@ export function controlOf(identity: string): ControlStreams {
 async function startAgent(
   container: string,
   mode: Session["mode"],
+  engine: Engine | undefined,
   signal: AbortSignal,
 ): Promise<"left" | "started"> {
   if (mode === "detached") {
-    await docker("start the sandbox", ["start", container], { signal })
+    if (engine !== undefined) await engine.start(container, "start the sandbox", signal)
+    else await docker("start the sandbox", ["start", container], { signal })
     return "started"
   }
   const attach =
@@ -105,8 +119,9 @@ async function endOf(container: string, session: Promise<unknown>): Promise<Sess
 }
 
 /** One network for all gateways of a home: Docker has room for about 30 networks, and gateways need no company. */
-async function ensureNetwork(home: string, signal: AbortSignal): Promise<void> {
+async function ensureNetwork(home: string, engine: Engine | undefined, signal: AbortSignal): Promise<void> {
   const name = networkOf(home)
+  if ((await engine?.call("GET", `/networks/${name}`, signal))?.status === 200) return
   if ((await askDocker(["network", "inspect", "--format", "{{.Name}}", name], { signal })) !== "") return
   const options = ["--driver", "bridge", "--opt", "com.docker.network.bridge.enable_icc=false"]
   try {

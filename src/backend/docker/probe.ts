@@ -2,6 +2,7 @@
 import { reasonOf } from "../../runtime/error.ts"
 import { lastLines, run } from "../../runtime/spawn.ts"
 import type { BackendProbe } from "../types.ts"
+import { Engine } from "./engine.ts"
 
 /** A Docker that does not answer within this is not there, in milliseconds. */
 const WITHIN_MS = 5000
@@ -21,15 +22,12 @@ const NOTHING: Omit<BackendProbe, "reason" | "next"> = { available: false, found
 export async function probeDocker(signal?: AbortSignal): Promise<BackendProbe> {
   const request = { timeoutMs: WITHIN_MS, ...(signal ? { signal } : {}) }
   try {
-    const [info, compose] = await Promise.all([
-      run(["docker", "info", "--format", "{{json .}}"], request),
+    const [engine, compose] = await Promise.all([
+      engineInfo(request),
       run(["docker", "compose", "version", "--short"], request),
     ])
-    const engine = parseInfo(info.stdout)
-    const fault = engine.ServerErrors?.[0] ?? (engine.ServerVersion ? undefined : lastLines(info.stderr, 2))
-    if (info.code !== 0 || fault !== undefined) {
-      const reason = fault || lastLines(info.stderr, 2) || "docker info failed"
-      return { ...NOTHING, reason, next: "Start Docker, and see that `docker version` answers" }
+    if ("fault" in engine) {
+      return { ...NOTHING, reason: engine.fault, next: "Start Docker, and see that `docker version` answers" }
     }
     const version = compose.stdout.trim().replace(/^v/, "")
     if (compose.code !== 0 || !atLeast(version, COMPOSE_MIN)) {
@@ -52,6 +50,22 @@ export async function probeDocker(signal?: AbortSignal): Promise<BackendProbe> {
       next: "Install Docker, or see why `docker info` does not answer",
     }
   }
+}
+
+/** The docker command asks each of its plugins before it answers, so the engine itself is asked where it can be. */
+async function engineInfo(request: {
+  timeoutMs: number
+  signal?: AbortSignal
+}): Promise<DockerInfo | { fault: string }> {
+  const engine = Engine.here()
+  if (engine !== undefined) {
+    const { status, body } = await engine.call("GET", "/info", request.signal)
+    return status === 200 ? (body as DockerInfo) : { fault: `the engine answered ${status}` }
+  }
+  const info = await run(["docker", "info", "--format", "{{json .}}"], request)
+  const parsed = parseInfo(info.stdout)
+  const fault = parsed.ServerErrors?.[0] ?? (parsed.ServerVersion ? undefined : lastLines(info.stderr, 2))
+  return info.code === 0 && fault === undefined ? parsed : { fault: fault || "docker info failed" }
 }
 
 function parseInfo(text: string): DockerInfo {

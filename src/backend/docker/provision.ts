@@ -1,5 +1,5 @@
 /**
- * Files go in as tar streams through `docker cp -` into the created container: owner and mode are kept, nothing
+ * Folders go in as tar streams through `docker cp -` into the created container: owner and mode are kept, nothing
  * touches the host's disk on the way, and neither content nor names appear on a command line of ours.
  */
 
@@ -10,26 +10,20 @@ import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { type Header, type Pack, pack } from "tar-stream"
 import { AGENT_GID, AGENT_HOME, AGENT_UID, WORKSPACE } from "../../policy/paths.ts"
-import type { ProvisionFile, ProvisionTree } from "../../provider/types.ts"
+import type { ProvisionTree } from "../../provider/types.ts"
 import { BottleError } from "../../runtime/error.ts"
 import { docker } from "./docker.ts"
 
 const OWNER = { uid: AGENT_UID, gid: AGENT_GID, uname: "", gname: "" }
 
-/** Copies files and trees into the agent's home. Throws when a path lies outside of it. */
-export async function copyFiles(
+/** Copies folders into the agent's home. Throws when a path lies outside of it. */
+export async function copyTrees(
   container: string,
-  files: readonly ProvisionFile[],
   trees: readonly ProvisionTree[],
   signal: AbortSignal,
 ): Promise<void> {
   const folders = new Set<string>()
-  await copyIn(container, AGENT_HOME, "copy the agent's files", signal, async (tar) => {
-    for (const file of files) {
-      const name = insideHome(file.path)
-      await addParents(tar, name, folders)
-      await addEntry(tar, { name, mode: file.mode, type: "file" }, file.content)
-    }
+  await copyIn(container, AGENT_HOME, "copy the agent's folders", signal, async (tar) => {
     for (const tree of trees) {
       const name = insideHome(tree.to)
       await addParents(tar, name, folders)

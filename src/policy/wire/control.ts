@@ -5,7 +5,7 @@
 import { z } from "zod"
 import { ledgerEntry, ledgerHead } from "../ledger.ts"
 import { policy } from "../schema.ts"
-import { launch, probe, probeResult, workspaceState } from "./lifeline.ts"
+import { launch, probe, probeResult, provisionFile, workspaceState } from "./lifeline.ts"
 
 export const controlRequest = z.discriminatedUnion("op", [
   /** Everything the gateway needs to serve: sent at start and after the gateway restarted as a whole */
@@ -18,6 +18,8 @@ export const controlRequest = z.discriminatedUnion("op", [
   }),
   /** Replaces the policy; answers when it is live */
   z.strictObject({ op: z.literal("policy"), policy }),
+  /** Waits for inner, lets it write the agent's files */
+  z.strictObject({ op: z.literal("provision"), files: z.array(provisionFile) }),
   /** Waits for inner, lets it try the wall, answers with the results */
   z.strictObject({ op: z.literal("probe"), probes: z.array(probe) }),
   /** Starts the agent; answers when its process runs */
@@ -50,6 +52,7 @@ export const gatewayStatus = z.strictObject({
 
 export const controlAnswer = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("loaded"), generation: z.number().int(), head: ledgerHead }),
+  z.strictObject({ type: z.literal("provisioned"), head: ledgerHead }),
   z.strictObject({ type: z.literal("probed"), results: z.array(probeResult), head: ledgerHead }),
   z.strictObject({ type: z.literal("launched"), pid: z.number().int(), head: ledgerHead }),
   z.strictObject({ type: z.literal("status"), status: gatewayStatus, head: ledgerHead }),

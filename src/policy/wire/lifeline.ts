@@ -14,7 +14,7 @@ export const probe = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("udp-refused"), host: z.string(), port: z.number().int() }),
   /** The gateway must answer with this policy generation, over HTTP and over TLS that the system store verifies */
   z.strictObject({ kind: z.literal("gateway"), generation: z.number().int() }),
-  /** A file that was provisioned must be there, of this size in bytes */
+  /** A file that the backend copied in must be there, of this size in bytes */
   z.strictObject({ kind: z.literal("file"), path: z.string(), size: z.number().int() }),
 ])
 
@@ -25,6 +25,15 @@ export const probeResult = z.strictObject({
   ok: z.boolean(),
   /** What happened */
   detail: z.string().max(512),
+})
+
+/** A file written into the agent's home before it starts. */
+export const provisionFile = z.strictObject({
+  /** Absolute path below the agent's home */
+  path: z.string().max(1024),
+  /** Permission bits */
+  mode: z.number().int().min(0).max(0o777),
+  content: z.string(),
 })
 
 /** A command that sets up the sandbox before the agent starts, run as the agent's user. */
@@ -50,6 +59,7 @@ export const launch = z.strictObject({
 })
 
 export const toInner = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("provision"), files: z.array(provisionFile) }),
   z.strictObject({ type: z.literal("probe"), probes: z.array(probe) }),
   z.strictObject({ type: z.literal("launch"), launch }),
   /** Ends the agent: SIGTERM, after `grace_ms` SIGKILL */
@@ -66,6 +76,8 @@ export const workspaceState = z.strictObject({
 
 export const fromInner = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("hello"), version: z.literal(1) }),
+  /** All files of a `provision` are written */
+  z.strictObject({ type: z.literal("provisioned") }),
   z.strictObject({ type: z.literal("probed"), results: z.array(probeResult) }),
   z.strictObject({ type: z.literal("started"), pid: z.number().int() }),
   /** Set-up or start of the agent failed; inner ends after this */
@@ -76,6 +88,7 @@ export const fromInner = z.discriminatedUnion("type", [
 
 export type Probe = z.infer<typeof probe>
 export type ProbeResult = z.infer<typeof probeResult>
+export type ProvisionedFile = z.infer<typeof provisionFile>
 export type SetupCommand = z.infer<typeof setupCommand>
 export type Launch = z.infer<typeof launch>
 export type ToInner = z.infer<typeof toInner>
