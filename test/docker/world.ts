@@ -26,6 +26,8 @@ export interface World extends AsyncDisposable {
   /** Address of this machine that gateways reach */
   hostAddress: string
   authority: TestAuthority
+  /** The command without its arguments, as it runs in `cwd` with `env` */
+  command: string[]
   bottleFile(name: string, frontmatter: string): void
   agentFile(name: string, frontmatter: string, prompt?: string): void
   /** Runs the command; what it wrote and its exit status */
@@ -84,9 +86,10 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     api,
     hostAddress,
     authority,
+    command: [process.execPath, "--no-env-file", MAIN],
     bottleFile: (name, frontmatter) => manifest("bottles", name, frontmatter, ""),
     agentFile: (name, frontmatter, prompt = "") => manifest("agents", name, frontmatter, prompt),
-    bottle: (...args) => run([process.execPath, "--no-env-file", MAIN, ...args], { cwd, env }),
+    bottle: (...args) => run([...world.command, ...args], { cwd, env }),
     ok: async (...args) => {
       const result = await world.bottle(...args)
       if (result.code !== 0)
