@@ -88,3 +88,6 @@ export const REPORT_WINDOW_MS = 1_000
 export const REPORT_SUMS_MAX = 256
 /** Characters of a path in an event: enough to know it, too few to carry much out */
 export const REPORT_PATH_MAX = 256
+
+/** Wait before the trusted roots are read, in milliseconds: after a start's last probe, before an agent's first call */
+export const ROOTS_AFTER_MS = 300

@@ -10,6 +10,7 @@ import { serve } from "./connection.ts"
 import { refuseUnloaded } from "./empty.ts"
 import { enforce, type Gate } from "./gate.ts"
 import { Journal } from "./journal.ts"
+import { ROOTS_AFTER_MS } from "./limits.ts"
 import { listen } from "./listener.ts"
 import { compileLive, takeKeys } from "./live.ts"
 import { Outbox } from "./outbox.ts"
@@ -116,13 +117,8 @@ class Daemon {
     console.error(`loaded ${routes.length} routes, generation ${generation}`)
     this.#outbox.send({ type: "live", generation })
     if (command.type === "load") {
-      // Signing and roots are made ready while nobody waits for them; a failure comes back with the first request.
-      setImmediate(() => {
-        keys.authority
-          .prepare()
-          .catch((error) => console.error(`egress: no leaf certificates: ${reasonOf(error)}`))
-        keys.trust.prepare()
-      })
+      // The roots are read while nobody waits for them: not at once, when the sandbox tries its wall.
+      setTimeout(() => keys.trust.prepare(), ROOTS_AFTER_MS).unref()
     }
   }
 }

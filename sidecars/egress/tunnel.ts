@@ -101,7 +101,7 @@ async function carry(gate: Gate, client: Wire, tunnel: Tunnel): Promise<void> {
 
 /** Terminates the tunnel's TLS with a leaf for `name` and serves what is inside. */
 async function intercept(gate: Gate, client: Wire, tunnel: OpenTunnel, name: string): Promise<void> {
-  const context = await gate.keys.authority.contextFor(name)
+  const context = gate.keys.authority.contextFor(name)
   if (client.peerGone) return client.destroy()
   const inside = await acceptTls(gate, client, tunnel, context)
   if (inside === undefined) return
