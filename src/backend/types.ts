@@ -33,8 +33,8 @@ export interface SandboxPlan {
   identity: string
   agent: string
   bottle: string
-  /** References of the images, resolved */
-  images: { agent: string; gateway: string }
+  /** Absolute path of the user's own Dockerfile, empty for the provider's image */
+  dockerfile: string
   runtime: string
   session: Session["mode"]
   limits: Limits
@@ -52,6 +52,8 @@ export interface SandboxPlan {
 
 /** A running sandbox whose inner waits for probes and launch. */
 export interface Sandbox {
+  /** References of the images it runs from, empty on backends without images */
+  images: { agent: string; gateway: string }
   /** A new way to init */
   control(): ControlStreams
   /**

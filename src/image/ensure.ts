@@ -25,6 +25,8 @@ export interface ImageTools {
   /** Called with one short line per build step */
   progress: (line: string) => void
   signal?: AbortSignal
+  /** A quicker way than the docker client to look one image up */
+  find?: (reference: string) => Promise<FoundImage | undefined>
 }
 
 export interface ImageRef {
@@ -54,7 +56,7 @@ export interface FoundImage {
 /** Finds out which images a bottle needs and which of them are there. Builds nothing. */
 export async function surveyImages(
   request: ImageRequest,
-  tools: Pick<ImageTools, "docker" | "signal">,
+  tools: Pick<ImageTools, "docker" | "signal" | "find">,
 ): Promise<ImageSurvey> {
   const { env } = request
   const own = [env.BOTTLE_IMAGE, env.BOTTLE_SIDECAR_IMAGE].filter((name) => name !== undefined && name !== "")
@@ -127,8 +129,13 @@ async function buildMissing(
 async function inspectImages(
   references: readonly string[],
   env: HostEnv,
-  tools: Pick<ImageTools, "docker" | "signal">,
+  tools: Pick<ImageTools, "docker" | "signal" | "find">,
 ): Promise<Map<string, FoundImage>> {
+  const { find } = tools
+  if (find !== undefined) {
+    const found = await Promise.all(references.map(async (name) => [name, await find(name)] as const))
+    return new Map(found.flatMap(([name, image]) => (image === undefined ? [] : [[name, image] as const])))
+  }
   const format = "{{.Id}} {{json .Config.Labels}}"
   const { code, stdout, stderr } = await run(
     [...tools.docker, "image", "inspect", "--format", format, ...references],

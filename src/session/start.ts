@@ -12,7 +12,6 @@ import {
   writeMetadata,
 } from "../bottle/state.ts"
 import { ControlClient, type ControlStreams } from "../gateway/control-client.ts"
-import { type BottleImages, ensureImages } from "../image/ensure.ts"
 import { EMPTY_HEAD } from "../policy/ledger.ts"
 import { WORKSPACE } from "../policy/paths.ts"
 import type { ProbeResult } from "../policy/wire/lifeline.ts"
@@ -49,9 +48,8 @@ export async function startBottle(
   const { scope } = context
   const state = await scope.phase("state", () => acquireState(prepared, context))
   const before = await readMetadata(state)
-  const images = await scope.phase("images", () => imagesOf(prepared, context))
   const authority = await scope.phase("authority", () => authorityOf(state))
-  const metadata = await firstMetadata(prepared, images)
+  const metadata = await firstMetadata(prepared)
   await writeMetadata(state, metadata)
   if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
   // For people who look; the live policy travels by control message.
@@ -68,13 +66,13 @@ export async function startBottle(
       policy: prepared.compiled.policy,
     })
   }
-  const sandbox = await prepared.backend.launch(sandboxPlan(prepared, images), scope, load)
+  const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, load)
   if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
   await using control: ControlClient = client
   await scope.phase("files", () => whileAlive(sandbox, control.provision(filesOf(prepared))))
   await scope.phase("wall", () => tryWall(control, sandbox, prepared))
   // Written before the agent exists, so that its work is never taken for nothing.
-  await writeMetadata(state, { ...metadata, phase: "running" })
+  await writeMetadata(state, { ...metadata, images: sandbox.images, phase: "running" })
   await scope.phase("agent", () =>
     whileAlive(
       sandbox,
@@ -103,22 +101,13 @@ async function acquireState(prepared: Prepared, { home, scope }: StartContext): 
   return state
 }
 
-function imagesOf(prepared: Prepared, { env, scope }: StartContext): Promise<BottleImages> {
-  const request = { dockerfile: prepared.bottle.provider.dockerfile, env }
-  return ensureImages(request, {
-    docker: ["docker"],
-    progress: (line) => scope.progress(line),
-    signal: scope.signal,
-  })
-}
-
-function sandboxPlan(prepared: Prepared, images: BottleImages): SandboxPlan {
+function sandboxPlan(prepared: Prepared): SandboxPlan {
   const { spec, provision, bottle } = prepared
   return {
     identity: prepared.identity,
     agent: prepared.agent.name,
     bottle: bottle.name,
-    images: { agent: images.agent.reference, gateway: images.gateway.reference },
+    dockerfile: bottle.provider.dockerfile,
     runtime: prepared.probe.runtime,
     session: prepared.session,
     limits: bottle.limits,
@@ -136,7 +125,7 @@ function filesOf({ provision, spec }: Prepared) {
   return files.map(({ path, mode, content }) => ({ path, mode, content }))
 }
 
-async function firstMetadata(prepared: Prepared, images: BottleImages): Promise<Metadata> {
+async function firstMetadata(prepared: Prepared): Promise<Metadata> {
   const { spec, bottle } = prepared
   const [, version = ""] = prepared.provision.tool.split(" ")
   return {
@@ -147,7 +136,7 @@ async function firstMetadata(prepared: Prepared, images: BottleImages): Promise<
     backend: prepared.backend.name,
     provider: { name: bottle.provider.template, version },
     workspace: spec.cwd === undefined ? { mode: "empty" } : { mode: "copy", source: spec.cwd },
-    images: { agent: images.agent.reference, gateway: images.gateway.reference },
+    images: { agent: "", gateway: "" },
     compose_project: prepared.backend.name === "docker" ? `bottle-${prepared.identity}` : "",
     started_at: new Date().toISOString(),
     ledger_head: EMPTY_HEAD,

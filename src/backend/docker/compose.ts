@@ -36,6 +36,8 @@ export interface ComposeContext {
   home: string
   /** RFC 3339 time */
   startedAt: string
+  /** References of the images */
+  images: { agent: string; gateway: string }
 }
 
 /** The project as an object; JSON of it is what Compose reads. */
@@ -64,7 +66,7 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
     services: {
       agent: {
         ...hardening,
-        image: plan.images.agent,
+        image: context.images.agent,
         pull_policy: "never",
         container_name: names.agent,
         hostname: plan.identity,
@@ -88,7 +90,7 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
       },
       sidecars: {
         ...hardening,
-        image: plan.images.gateway,
+        image: context.images.gateway,
         pull_policy: "never",
         container_name: names.sidecars,
         labels: labels("sidecars"),

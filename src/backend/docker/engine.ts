@@ -28,6 +28,12 @@ export interface EngineAnswer {
   body: unknown
 }
 
+export interface EngineImage {
+  /** Content id, `sha256:...` */
+  id: string
+  labels: Record<string, string>
+}
+
 export class Engine {
   readonly #socket: string
 
@@ -64,6 +70,18 @@ export class Engine {
       call.on("timeout", () => call.destroy(new Error("the engine does not answer")))
       call.on("error", reject)
       call.end()
+    })
+  }
+
+  /** Id and labels of an image; undefined when it is not there. */
+  async image(reference: string, signal?: AbortSignal): Promise<EngineImage | undefined> {
+    const { status, body } = await this.call("GET", `/images/${reference}/json`, signal)
+    if (status === 404) return undefined
+    const image = body as { Id?: string; Config?: { Labels?: Record<string, string> | null } } | undefined
+    if (status === 200 && image?.Id) return { id: image.Id, labels: image.Config?.Labels ?? {} }
+    throw new BottleError({
+      what: "Docker does not say which images it has",
+      why: `the engine answered ${status}`,
     })
   }
 

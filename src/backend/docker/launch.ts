@@ -1,6 +1,8 @@
 /** Brings one bottle up: create, copy in, start both containers side by side, hand init's socket to the caller. */
 import type { ControlStreams } from "../../gateway/control-client.ts"
+import { ensureImages } from "../../image/ensure.ts"
 import { BottleError } from "../../runtime/error.ts"
+import { hostEnv } from "../../runtime/home.ts"
 import { lastLines, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
 import { composeProject } from "./compose.ts"
@@ -21,10 +23,12 @@ export async function launchBottle(
 ): Promise<Sandbox> {
   const { signal } = scope
   const names = namesOf(plan.identity)
-  const project = composeProject(plan, { home, startedAt: new Date().toISOString() })
-
   const engine = Engine.here()
-  await scope.phase("network", () => ensureNetwork(home, engine, signal))
+  const [images] = await Promise.all([
+    scope.phase("images", () => imagesOf(plan, engine, scope)),
+    scope.phase("network", () => ensureNetwork(home, engine, signal)),
+  ])
+  const project = composeProject(plan, { home, startedAt: new Date().toISOString(), images })
   scope.undo("containers and volumes", () => removeBottle(plan.identity, { keepWork: plan.resume }))
   await scope.phase("create", () =>
     docker(
@@ -40,11 +44,33 @@ export async function launchBottle(
   })
   // The sandbox waits for its gateway by itself, so both come up at once.
   const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal))
-  const sandbox: Sandbox = { control: () => controlOf(plan.identity), session: endOf(names.agent, session) }
+  const sandbox: Sandbox = {
+    images,
+    control: () => controlOf(plan.identity),
+    session: endOf(names.agent, session),
+  }
   // Whoever waits for the gateway learns of a failed sandbox too, and neither is left without a listener.
   sandbox.session.catch(() => {})
   await Promise.all([gateway, copies])
   return sandbox
+}
+
+/** Finds the images, and builds those that are missing. */
+async function imagesOf(
+  plan: SandboxPlan,
+  engine: Engine | undefined,
+  scope: LaunchScope,
+): Promise<Sandbox["images"]> {
+  const found = await ensureImages(
+    { dockerfile: plan.dockerfile, env: hostEnv() },
+    {
+      docker: ["docker"],
+      progress: (line) => scope.progress(line),
+      signal: scope.signal,
+      ...(engine ? { find: (reference) => engine.image(reference, scope.signal) } : {}),
+    },
+  )
+  return { agent: found.agent.reference, gateway: found.gateway.reference }
 }
 
 /** With an engine at hand init's own stdin is the way to it; otherwise a program in the gateway is. */

@@ -2,6 +2,7 @@
 import { reasonOf } from "../../runtime/error.ts"
 import { lastLines, run } from "../../runtime/spawn.ts"
 import type { BackendProbe } from "../types.ts"
+import { composeVersion } from "./compose-version.ts"
 import { Engine } from "./engine.ts"
 
 /** A Docker that does not answer within this is not there, in milliseconds. */
@@ -22,16 +23,12 @@ const NOTHING: Omit<BackendProbe, "reason" | "next"> = { available: false, found
 export async function probeDocker(signal?: AbortSignal): Promise<BackendProbe> {
   const request = { timeoutMs: WITHIN_MS, ...(signal ? { signal } : {}) }
   try {
-    const [engine, compose] = await Promise.all([
-      engineInfo(request),
-      run(["docker", "compose", "version", "--short"], request),
-    ])
+    const [engine, version] = await Promise.all([engineInfo(request), composeVersion(request)])
     if ("fault" in engine) {
       return { ...NOTHING, reason: engine.fault, next: "Start Docker, and see that `docker version` answers" }
     }
-    const version = compose.stdout.trim().replace(/^v/, "")
-    if (compose.code !== 0 || !atLeast(version, COMPOSE_MIN)) {
-      const have = compose.code === 0 ? `Compose ${version} is too old` : "Docker has no Compose plugin"
+    if (version === undefined || !atLeast(version, COMPOSE_MIN)) {
+      const have = version === undefined ? "Docker has no Compose plugin" : `Compose ${version} is too old`
       const next = `Install Docker Compose ${COMPOSE_MIN.join(".")} or newer (package docker-compose-plugin or docker-compose)`
       return { ...NOTHING, reason: have, next }
     }
