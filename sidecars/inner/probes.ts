@@ -166,9 +166,11 @@ function verifyTrust(): Promise<void> {
         reject(new Error(`the system's trust store does not verify: ${error.message}`)),
       )
       secure.once("secureConnect", () => {
-        secure.destroy()
-        resolve()
+        secure.write(`GET /policy HTTP/1.1\r\nHost: ${INTERNAL_HOST}\r\nConnection: close\r\n\r\n`)
       })
+      secure.once("data", () => resolve())
+      secure.once("close", () => reject(new Error("the gateway closed the tunnel without an answer")))
+      secure.resume()
     })
   })
 }

@@ -40,6 +40,8 @@ export default defineCommand({
     if (args.prompt === "")
       throw usageError("--prompt is empty", "Give the task as text: --prompt 'Fix the tests'")
     const agent = args.agent ?? (await pickAgent(manifests.agents()))
+    // Whatever is wrong with the agent is told before anything about this call.
+    manifests.agent(agent)
     const spec: StartSpec = {
       agent,
       ...(args.backend === undefined ? {} : { backend: args.backend }),

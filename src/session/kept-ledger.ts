@@ -4,12 +4,10 @@ import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import type { Backend } from "../backend/types.ts"
 import type { State } from "../bottle/state-folder.ts"
-import { type LedgerEntry, ledgerEntry } from "../policy/ledger.ts"
+import { LEDGER_LINE_MAX, type LedgerEntry, ledgerEntry } from "../policy/ledger.ts"
 import { BottleError } from "../runtime/error.ts"
 import { readLines } from "../runtime/lines.ts"
 
-/** Longest line of a ledger, in bytes. */
-const LINE_MAX = 64 * 1024
 const SEGMENT = /^ledger-\d{6}\.jsonl$/
 
 /** Throws a BottleError for a line that is no entry. */
@@ -23,7 +21,7 @@ export async function* readKeptLedger(bottle: {
   const names = (await readdir(state.ledger)).filter((name) => SEGMENT.test(name)).sort()
   for (const name of names) {
     const path = join(state.ledger, name)
-    for await (const line of readLines(createReadStream(path), LINE_MAX)) {
+    for await (const line of readLines(createReadStream(path), LEDGER_LINE_MAX)) {
       if (line !== "") yield parse(line, path)
     }
   }

@@ -29,8 +29,6 @@ import type { Secrets } from "./secrets.ts"
 export interface Started {
   state: HeldState
   end: Promise<SessionEnd>
-  /** SHA-256 of the bottle's certificate authority, hex with colons */
-  caFingerprint: string
 }
 
 export interface StartContext {
@@ -49,6 +47,8 @@ export async function startBottle(
   const state = await scope.phase("state", () => acquireState(prepared, context))
   const before = await readMetadata(state)
   const authority = await scope.phase("authority", () => authorityOf(state))
+  const fingerprint = new X509Certificate(authority.cert).fingerprint256.replaceAll(":", "").toLowerCase()
+  scope.progress(`certificate authority ${fingerprint.slice(0, 32)}...`)
   const metadata = await firstMetadata(prepared)
   await writeMetadata(state, metadata)
   if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
@@ -87,8 +87,7 @@ export async function startBottle(
   )
   await keep.settled()
   scope.keep()
-  const { fingerprint256 } = new X509Certificate(authority.cert)
-  return { state, end: sandbox.session, caFingerprint: fingerprint256 }
+  return { state, end: sandbox.session }
 }
 
 /** A new folder, or the one of the bottle that is resumed; either is held by this process until it is let go. */
