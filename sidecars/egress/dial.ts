@@ -80,11 +80,12 @@ export function openTls(socket: Socket, host: string, trust: SecureContext): Pro
   })
 }
 
-/** Codes of X.509 verification: OpenSSL's names, and node's for the name check. */
+/** Codes of X.509 verification (OpenSSL's X509_V_ERR names), and node's own for the name check. */
 function isCertificateFault(code: string | undefined): boolean {
   return (
     code !== undefined &&
-    /CERT|SIGNED|ISSUER|CRL|ALTNAME|CA\b|CHAIN/.test(code) &&
-    !code.startsWith("ERR_SSL")
+    /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERROR_IN_CERT|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_|CRL_|HOSTNAME_|ERR_TLS_CERT_)/.test(
+      code,
+    )
   )
 }
