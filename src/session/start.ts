@@ -48,7 +48,7 @@ export async function startBottle(
   const before = await readMetadata(state)
   const authority = await scope.phase("authority", () => authorityOf(state))
   const fingerprint = new X509Certificate(authority.cert).fingerprint256.replaceAll(":", "").toLowerCase()
-  scope.progress(`certificate authority ${fingerprint.slice(0, 32)}...`)
+  scope.progress(`CA sha256 ${fingerprint}`)
   const metadata = await firstMetadata(prepared)
   await writeMetadata(state, metadata)
   if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
