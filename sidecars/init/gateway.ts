@@ -2,13 +2,13 @@
  * The gateway as a whole: what is loaded, which daemons live, whether the sandbox is there, and the ledger over it
  * all. Every way out of "loaded and recorded" leads to refusing traffic.
  */
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import type { Server } from "node:net"
 import { dirname, join } from "node:path"
 import type { LedgerEvent } from "../../src/policy/ledger.ts"
 import type { Policy } from "../../src/policy/schema.ts"
 import type { ControlAnswer, ControlRequest, GatewayStatus } from "../../src/policy/wire/control.ts"
-import type { EgressLoad } from "../../src/policy/wire/daemon.ts"
+import type { EgressCommand, EgressLoad } from "../../src/policy/wire/daemon.ts"
 import type { Launch, Probe, ProvisionedFile } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { serveControl, serveStdio } from "./control-server.ts"
@@ -30,6 +30,11 @@ const EMPTY_AFTER_MS = 5000
 const ORPHAN_AFTER_MS = 120_000
 /** Pause between tries to write a ledger that failed, in milliseconds. */
 const LEDGER_RETRY_MS = 500
+
+/** How the agent ended; the host reads it after both containers are gone. */
+const EXIT_NOTE = "exit.json"
+/** When an agent of this bottle started for the first time. */
+const FIRST_LAUNCH_NOTE = "first-launch.json"
 
 export interface GatewayOptions {
   identity: string
@@ -55,9 +60,15 @@ export class Gateway {
   readonly #ended = Promise.withResolvers<number>()
   #control: Server | undefined
   #load: EgressLoad | undefined
-  #state: GatewayStatus["state"] = "empty"
+  /** What the daemons get while nothing is loaded: the text that says how to load */
+  #empty: EgressCommand | undefined
+  /** Why the ledger cannot be written; undefined while it can */
+  #halted: string | undefined
+  #state: Exclude<GatewayStatus["state"], "halted"> = "empty"
   #exit: GatewayStatus["exit"]
   #ending = false
+  /** Resolves when the change of what is in force that was begun last is over */
+  #turn: Promise<unknown> = Promise.resolve()
   #innerWaiters: { types: InnerAnswer["type"][]; settle: (answer: InnerAnswer | undefined) => void }[] = []
   #followers = new Set<() => void>()
   #timers: NodeJS.Timeout[] = []
@@ -89,7 +100,7 @@ export class Gateway {
   async start(): Promise<void> {
     this.#record({ by: "init", kind: "gateway-start", data: { identity: this.#options.identity } })
     // Daemons start while the host still prepares the load: their start-up time is off the bottle's.
-    for (const daemon of this.#daemons) daemon.start()
+    if (this.#halted === undefined) for (const daemon of this.#daemons) daemon.start()
     await this.#lifeline.listen()
     this.#control = await serveControl(
       this.#options.controlSocket,
@@ -124,10 +135,10 @@ export class Gateway {
   async *#handle(request: ControlRequest, gone: AbortSignal): AsyncIterable<ControlAnswer> {
     switch (request.op) {
       case "load":
-        yield await this.#onLoad(request)
+        yield await this.#inTurn(() => this.#onLoad(request))
         return
       case "policy":
-        yield await this.#onPolicy(request.policy)
+        yield await this.#inTurn(() => this.#onPolicy(request.policy))
         return
       case "provision":
         yield await this.#onProvision(request.files)
@@ -136,7 +147,7 @@ export class Gateway {
         yield await this.#onProbe(request.probes)
         return
       case "launch":
-        yield await this.#onLaunch(request.launch)
+        yield await this.#inTurn(() => this.#onLaunch(request.launch))
         return
       case "status":
         yield { type: "status", status: this.#status(), head: this.#ledger.head }
@@ -149,15 +160,27 @@ export class Gateway {
     }
   }
 
+  /** One change of what is in force at a time: of two that follow the same generation, the second is refused. */
+  #inTurn(change: () => Promise<ControlAnswer>): Promise<ControlAnswer> {
+    const turn = this.#turn.then(() => {
+      if (this.#state === "ended" || this.#ending) throw new Error("the bottle has ended")
+      if (this.#halted !== undefined) {
+        throw new Error(`the ledger cannot be written (${this.#halted}), so all traffic is stopped`)
+      }
+      return change()
+    })
+    this.#turn = turn.catch(() => {})
+    return turn
+  }
+
   async #onLoad(request: Extract<ControlRequest, { op: "load" }>): Promise<ControlAnswer> {
-    if (this.#state === "ended" || this.#ending) throw new Error("the bottle has ended")
     const { ca, extra_ca, tokens, policy } = request
     writeTrustFiles(dirname(this.#options.lifelineSocket), ca.cert, extra_ca)
     const load: EgressLoad = { type: "load", ca, extra_ca, tokens, policy }
     for (const daemon of this.#daemons) {
       const answer = await daemon.load(load, DAEMON_ANSWER_MS)
       if (answer?.type !== "live" || answer.generation !== policy.generation) {
-        daemon.keep(undefined)
+        daemon.keep(this.#load ?? this.#empty)
         throw new Error(`${daemon.status.name} did not take the policy: ${describe(answer)}`)
       }
     }
@@ -230,7 +253,10 @@ export class Gateway {
 
   async #onLaunch(launch: Launch): Promise<ControlAnswer> {
     if (this.#load === undefined) throw new Error("the gateway is empty: load it first")
-    const answer = await this.#askInner({ type: "launch", launch }, ["started", "failed"])
+    const since = this.#firstLaunch()
+    // Of an earlier session: it must not stand for the end of this one.
+    rmSync(this.#notePath(EXIT_NOTE), { force: true })
+    const answer = await this.#askInner({ type: "launch", launch, since }, ["started", "failed"])
     if (answer.type !== "started") throw new Error(describe(answer))
     this.#state = "running"
     this.#record({ by: "inner", kind: "agent-start", data: { program: launch.argv[0] ?? "" } })
@@ -259,7 +285,8 @@ export class Gateway {
   }
 
   #fromInner(message: InnerAnswer): void {
-    if (message.type === "exited") {
+    // An agent ends once: whoever took over inner cannot fill the ledger with ends.
+    if (message.type === "exited" && this.#exit === undefined) {
       const { code, workspace } = message
       this.#exit = { code, workspace }
       this.#record({
@@ -267,8 +294,11 @@ export class Gateway {
         kind: "agent-exit",
         data: { code, workspace: workspace.verdict, detail: workspace.detail },
       })
-      // The host reads it after both containers ended.
-      this.#note("exit.json", { code, workspace })
+      try {
+        this.#note(EXIT_NOTE, { code, workspace })
+      } catch (error) {
+        this.#options.log("init", `cannot note how the agent ended: ${reasonOf(error)}`)
+      }
     }
     const waiter = this.#innerWaiters.find(({ types }) => types.includes(message.type))
     waiter?.settle(message)
@@ -321,7 +351,7 @@ export class Gateway {
 
   #status(): GatewayStatus {
     return {
-      state: this.#state,
+      state: this.#halted === undefined ? this.#state : "halted",
       generation: this.#load?.policy.generation ?? 0,
       ...(this.#load === undefined ? {} : { policy: this.#load.policy }),
       daemons: this.#daemons.map((daemon) => daemon.status),
@@ -340,7 +370,7 @@ export class Gateway {
 
   /** Appends to the ledger; what cannot be recorded must not happen, so a failure stops all traffic. */
   #record(event: LedgerEvent): void {
-    if (this.#state === "halted") return
+    if (this.#halted !== undefined) return
     try {
       this.#ledger.append(event)
       for (const wake of [...this.#followers]) wake()
@@ -350,8 +380,7 @@ export class Gateway {
   }
 
   #halt(reason: string): void {
-    const before = this.#state
-    this.#state = "halted"
+    this.#halted = reason
     this.#options.log(
       "init",
       `cannot write the ledger (${reason}): all traffic is stopped until it can be written`,
@@ -367,10 +396,10 @@ export class Gateway {
           retry()
           return
         }
-        this.#state = before
+        this.#halted = undefined
         this.#options.log("init", "the ledger can be written again: traffic goes on")
         for (const daemon of this.#daemons) {
-          daemon.keep(this.#load)
+          daemon.keep(this.#load ?? this.#empty)
           daemon.start()
         }
       }, LEDGER_RETRY_MS)
@@ -382,7 +411,16 @@ export class Gateway {
     if (this.#load !== undefined || this.#ending) return
     const reload = `bottle reload ${this.#options.identity}`
     this.#options.log("init", `nothing is loaded, so everything is refused; on the host run: ${reload}`)
-    for (const daemon of this.#daemons) void daemon.change({ type: "empty", reload }, DAEMON_ANSWER_MS)
+    const empty: EgressCommand = { type: "empty", reload }
+    this.#empty = empty
+    void this.#turn.then(() => {
+      if (this.#load !== undefined || this.#ending) return
+      for (const daemon of this.#daemons) {
+        // A daemon that dies comes back with the same text.
+        daemon.keep(empty)
+        void daemon.change(empty, DAEMON_ANSWER_MS)
+      }
+    })
   }
 
   #forget(): void {
@@ -390,12 +428,33 @@ export class Gateway {
     for (const daemon of this.#daemons) daemon.keep(undefined)
   }
 
-  #note(name: string, value: unknown): void {
+  /**
+   * Time of the bottle's first launch, in milliseconds: what changed in the workspace after it is the agent's work,
+   * also when the bottle was resumed since and nothing changed in the session that ends.
+   */
+  #firstLaunch(): number {
+    let text: string
     try {
-      writeFileSync(join(dirname(this.#options.ledgerDir), name), JSON.stringify(value), { mode: 0o600 })
+      text = readFileSync(this.#notePath(FIRST_LAUNCH_NOTE), "utf8")
     } catch (error) {
-      this.#options.log("init", `cannot write ${name}: ${reasonOf(error)}`)
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
+      const at = Date.now()
+      this.#note(FIRST_LAUNCH_NOTE, { at })
+      return at
     }
+    const { at } = JSON.parse(text) as { at: number }
+    return at
+  }
+
+  /** Writes a note beside the ledger, where it outlives the gateway: by rename, so that it is never half there. */
+  #note(name: string, value: unknown): void {
+    const path = this.#notePath(name)
+    writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600 })
+    renameSync(`${path}.new`, path)
+  }
+
+  #notePath(name: string): string {
+    return join(dirname(this.#options.ledgerDir), name)
   }
 
   #after(ms: number, action: () => void): void {

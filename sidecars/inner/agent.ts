@@ -46,13 +46,18 @@ export class AgentProcess {
   stop(graceMs: number): void {
     this.#child.kill("SIGTERM")
     setTimeout(() => {
-      try {
-        // -1 is every process of this sandbox but inner itself and process 1, which reaps.
-        process.kill(-1, "SIGKILL")
-      } catch {
-        this.#child.kill("SIGKILL")
-      }
+      killOthers()
+      this.#child.kill("SIGKILL")
     }, graceMs).unref()
+  }
+}
+
+/** Ends every process of this sandbox but inner itself and process 1, which reaps. */
+export function killOthers(): void {
+  try {
+    process.kill(-1, "SIGKILL")
+  } catch {
+    // ESRCH: there is none.
   }
 }
 

@@ -33,8 +33,8 @@ export class Lifeline {
     }
   }
 
-  /** What init says, over as many connections as it takes. */
-  async *messages(): AsyncGenerator<ToInner> {
+  /** What init says, over as many connections as it takes; `lost` is called for each one that ends. */
+  async *messages(lost: () => void): AsyncGenerator<ToInner> {
     while (!this.#closing) {
       try {
         for await (const line of readLines(this.#socket, LIFELINE_LINE_MAX))
@@ -43,6 +43,7 @@ export class Lifeline {
         // A broken connection is the same as an ended one: connect again.
       }
       this.#socket.destroy()
+      if (!this.#closing) lost()
       while (!this.#closing && this.#socket.destroyed) {
         await pause(LOST_RETRY_MS)
         const socket = await tryConnect(this.#path)

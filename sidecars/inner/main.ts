@@ -14,7 +14,7 @@ import {
 } from "../../src/policy/paths.ts"
 import type { FromInner, ToInner } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import { AgentProcess } from "./agent.ts"
+import { AgentProcess, killOthers } from "./agent.ts"
 import { Lifeline } from "./lifeline.ts"
 import { tryWall } from "./probes.ts"
 import { writeFiles } from "./provision.ts"
@@ -68,16 +68,21 @@ export async function runInner(): Promise<void> {
       return
     }
     if (agent !== undefined) throw new Error("the agent runs already")
-    const startedAt = Date.now()
     agent = await AgentProcess.start(message.launch)
     redrawOnAttach()
     say({ type: "started", pid: agent.pid })
     const code = await agent.exited
-    say({ type: "exited", code, workspace: await judgeWorkspace(WORKSPACE, startedAt) })
+    // What it left running would end with us anyway, and must not write while the workspace is judged.
+    killOthers()
+    say({ type: "exited", code, workspace: await judgeWorkspace(WORKSPACE, message.since) })
     await lifeline.close()
     process.exit(code)
   }
-  for await (const message of lifeline.messages()) {
+  // Without an agent there is nothing to live on for: the start was cut short, or its gateway is gone.
+  const lost = () => {
+    if (agent === undefined) process.exit(CANNOT_START)
+  }
+  for await (const message of lifeline.messages(lost)) {
     handle(message).catch(async (error) => {
       say({ type: "failed", reason: reasonOf(error).slice(0, 2048) })
       if (agent !== undefined) return

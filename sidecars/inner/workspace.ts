@@ -3,23 +3,43 @@
  * agent's own repository can do no more than the agent could.
  */
 import { execFile } from "node:child_process"
-import { type Dirent, lstatSync } from "node:fs"
+import { lstatSync } from "node:fs"
 import { opendir } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { showable } from "../../src/policy/denial.ts"
 import type { WorkspaceState } from "../../src/policy/wire/lifeline.ts"
 
 /** Entries looked at before the answer is "changed", to end in seconds whatever the agent left. */
 const ENTRIES_MAX = 2_000_000
 /** git answers within this, in milliseconds. */
 const GIT_WITHIN_MS = 60_000
+/** All of it together ends within this, in milliseconds: a program that git's configuration names may hang. */
+const JUDGED_WITHIN_MS = 120_000
+/** Longest text that says what would be lost, in characters, within what the lifeline takes. */
+const DETAIL_MAX = 400
 
 const run = promisify(execFile)
 
 /**
- * `since` is the time the agent started, in milliseconds: an inode changed after it has work of this session.
+ * `since` is the time of the bottle's first launch, in milliseconds: an inode changed after it has work of the agent.
  */
 export async function judgeWorkspace(workspace: string, since: number): Promise<WorkspaceState> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<WorkspaceState>((resolve) => {
+    const detail = `could not be judged within ${JUDGED_WITHIN_MS / 1000} s`
+    timer = setTimeout(() => resolve({ verdict: "kept-work", detail }), JUDGED_WITHIN_MS)
+  })
+  try {
+    const { verdict, detail } = await Promise.race([judge(workspace, since), late])
+    // File names are the agent's own choice.
+    return { verdict, detail: showable(detail, DETAIL_MAX) }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function judge(workspace: string, since: number): Promise<WorkspaceState> {
   try {
     const changed = await firstChange(workspace, since)
     if (changed === undefined) return { verdict: "unchanged", detail: "" }
@@ -29,7 +49,7 @@ export async function judgeWorkspace(workspace: string, since: number): Promise<
     return await judgeRepository(workspace, since)
   } catch (error) {
     // What cannot be judged is kept.
-    return { verdict: "kept-work", detail: `could not be judged: ${String(error).slice(0, 400)}` }
+    return { verdict: "kept-work", detail: `could not be judged: ${String(error)}` }
   }
 }
 
@@ -46,15 +66,11 @@ async function firstChange(folder: string, since: number): Promise<string | unde
       seen += 1
       if (seen > ENTRIES_MAX) return next
       const path = join(next, entry.name)
-      if (isFolder(entry)) folders.push(path)
+      if (entry.isDirectory()) folders.push(path)
       else if (lstatSync(path).ctimeMs > since) return path
     }
   }
   return undefined
-}
-
-function isFolder(entry: Dirent): boolean {
-  return entry.isDirectory()
 }
 
 /** Nothing uncommitted, nothing stashed, nothing ignored that is new, and every commit in some remote. */
@@ -70,19 +86,18 @@ async function judgeRepository(workspace: string, since: number): Promise<Worksp
   const open = await git("status", "--porcelain", "-z", "--untracked-files=all")
   if (open !== "") return { verdict: "kept-work", detail: `${count(open)} files are not committed` }
   const ignored = await git("ls-files", "-z", "--others", "--ignored", "--exclude-standard")
-  const fresh = ignored.split("\0").find((name) => name !== "" && changedSince(join(workspace, name), since))
-  if (fresh !== undefined)
-    return { verdict: "kept-work", detail: `${fresh} is ignored by git, and new or changed` }
+  for (const name of ignored.split("\0").filter((entry) => entry !== "")) {
+    const fresh = await changedBelow(join(workspace, name), since)
+    if (fresh !== undefined)
+      return { verdict: "kept-work", detail: `${fresh} is ignored by git, and new or changed` }
+  }
+  // A superproject is clean as soon as it names a submodule's commit, wherever that commit is.
+  for (const path of [join(workspace, ".git", "modules"), ...(await submodules(git, workspace))]) {
+    const fresh = await changedBelow(path, since)
+    if (fresh !== undefined) return { verdict: "kept-work", detail: `${fresh} belongs to a submodule` }
+  }
   if ((await git("stash", "list")) !== "") return { verdict: "kept-work", detail: "there are stashes" }
-  const unpushed = await git(
-    "rev-list",
-    "--max-count=1000",
-    "--branches",
-    "--tags",
-    "HEAD",
-    "--not",
-    "--remotes",
-  )
+  const unpushed = await git("rev-list", "--max-count=1000", "--all", "HEAD", "--not", "--remotes")
   if (unpushed !== "")
     return { verdict: "kept-work", detail: `${unpushed.trim().split("\n").length} commits are not pushed` }
   return { verdict: "pushed", detail: "" }
@@ -92,7 +107,19 @@ function count(zeroSeparated: string): number {
   return zeroSeparated.split("\0").filter((part) => part !== "").length
 }
 
-function changedSince(path: string, since: number): boolean {
+/** Folders of the submodules that the index names (mode 160000). */
+async function submodules(git: (...args: string[]) => Promise<string>, workspace: string): Promise<string[]> {
+  const index = await git("ls-files", "-z", "--stage")
+  return index
+    .split("\0")
+    .filter((line) => line.startsWith("160000 "))
+    .map((line) => join(workspace, line.slice(line.indexOf("\t") + 1)))
+}
+
+/** The path or the first entry below it that changed; git names a repository inside of another as a whole. */
+async function changedBelow(path: string, since: number): Promise<string | undefined> {
   const found = lstatSync(path, { throwIfNoEntry: false })
-  return found === undefined || found.ctimeMs > since
+  if (found === undefined) return undefined
+  if (found.isDirectory()) return firstChange(path, since)
+  return found.ctimeMs > since ? path : undefined
 }

@@ -61,7 +61,12 @@ export const launch = z.strictObject({
 export const toInner = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("provision"), files: z.array(provisionFile) }),
   z.strictObject({ type: z.literal("probe"), probes: z.array(probe) }),
-  z.strictObject({ type: z.literal("launch"), launch }),
+  z.strictObject({
+    type: z.literal("launch"),
+    launch,
+    /** First launch of this bottle, in milliseconds since 1970: what changed later is the agent's work */
+    since: z.number().int().min(0),
+  }),
   /** Ends the agent: SIGTERM, after `grace_ms` SIGKILL */
   z.strictObject({ type: z.literal("stop"), grace_ms: z.number().int() }),
 ])
