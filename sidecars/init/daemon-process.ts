@@ -21,6 +21,8 @@ const BACKOFF_FIRST_MS = 200
 const BACKOFF_MAX_MS = 30_000
 /** A process that lived this long starts the back-off anew, in milliseconds. */
 const STEADY_AFTER_MS = 10_000
+/** Time to read what an ended process had written: its pipes may be held open by one it left behind. In ms. */
+const DRAIN_MS = 1000
 /** Longest line of a daemon's log that is passed on, in characters. */
 const LOG_LINE_MAX = 2000
 
@@ -34,12 +36,18 @@ export interface DaemonEvents {
 export type DaemonCommand = (spec: DaemonSpec) => string[]
 
 type Answer = Exclude<DaemonReport, { type: "event" }>
+type Settle = (answer: Answer | undefined) => void
+
+/** What those who wait are told when the process ends under them. */
+const ENDED: Answer = { type: "refused", generation: 0, reason: "it ended before it answered" }
 
 export class DaemonProcess {
   readonly #spec: DaemonSpec
   readonly #command: DaemonCommand
   readonly #events: DaemonEvents
   #child: ChildProcess | undefined
+  /** Resolves when the process is gone and what it reported is passed on */
+  #gone: Promise<void> = Promise.resolve()
   #state: DaemonStatus["state"] = "stopped"
   #restarts = 0
   #backoff = BACKOFF_FIRST_MS
@@ -48,8 +56,8 @@ export class DaemonProcess {
   #worst = 0
   /** Sent first to each new process */
   #load: EgressCommand | undefined
-  /** Those who wait for the answer to the last command */
-  #waiting: ((answer: Answer) => void)[] = []
+  /** One for each command that this process was sent and has not answered, in order */
+  #waiting: Settle[] = []
 
   constructor(spec: DaemonSpec, command: DaemonCommand, events: DaemonEvents) {
     this.#spec = spec
@@ -66,32 +74,27 @@ export class DaemonProcess {
     return this.#worst
   }
 
+  /** Starts the process, unless there is one. */
   start(): void {
-    this.#stopping = false
-    const [file = "", ...args] = this.#command(this.#spec)
-    const startedAt = Date.now()
-    const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], env: this.#spec.env })
-    this.#child = child
-    this.#state = this.#restarts === 0 ? "starting" : "restarting"
-    child.on("error", (error) => this.#events.log(`cannot start: ${error.message}`))
-    // A daemon that dies while a command is written to it is handled by `close`.
-    child.stdin?.on("error", () => {})
-    this.#follow(child)
-    child.on("close", (code, signal) => this.#closed(child, code, signal, Date.now() - startedAt))
-    if (this.#load !== undefined) this.#write(this.#load)
+    this.#begin(() => {})
   }
 
-  /**
-   * Sends what each process needs from now on. Answers with what the daemon reports; `undefined` after `withinMs`.
-   */
-  async load(command: EgressCommand, withinMs: number): Promise<Answer | undefined> {
+  /** Sends what each process needs from now on. Answers with what the daemon reports. */
+  load(command: EgressCommand, withinMs: number): Promise<Answer | undefined> {
     this.#load = command
-    return this.#ask(command, withinMs)
+    return this.#ask(withinMs, (settle) => {
+      // A load does not wait for the back-off: the new process gets it as its first command.
+      if (this.#child === undefined) this.#begin(settle)
+      else this.#send(this.#child, command, settle)
+    })
   }
 
   /** Sends a change; on `live` the caller gives the next `load` through `keep`. */
   change(command: EgressCommand, withinMs: number): Promise<Answer | undefined> {
-    return this.#ask(command, withinMs)
+    return this.#ask(withinMs, (settle) => {
+      if (this.#child === undefined) settle(ENDED)
+      else this.#send(this.#child, command, settle)
+    })
   }
 
   /** Sets what the next process is loaded with. */
@@ -99,44 +102,58 @@ export class DaemonProcess {
     this.#load = command
   }
 
-  /** Ends the process: SIGTERM, after `graceMs` SIGKILL. Resolves when it is gone. */
+  /** Ends the process: SIGTERM, after `graceMs` SIGKILL. Resolves when it is gone and its last reports are in. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true
     this.#load = undefined
     clearTimeout(this.#timer)
-    const child = this.#child
     this.#state = "stopped"
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const gone = new Promise<void>((done) => child.once("close", () => done()))
+    const child = this.#child
+    if (child === undefined) return
     child.kill("SIGTERM")
     const kill = setTimeout(() => child.kill("SIGKILL"), graceMs)
-    await gone
+    await this.#gone
     clearTimeout(kill)
   }
 
-  #ask(command: EgressCommand, withinMs: number): Promise<Answer | undefined> {
+  #begin(loaded: Settle): void {
+    if (this.#child !== undefined) return
+    clearTimeout(this.#timer)
+    this.#stopping = false
+    const [file = "", ...args] = this.#command(this.#spec)
+    const startedAt = Date.now()
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], env: this.#spec.env })
+    this.#child = child
+    this.#state = this.#restarts === 0 ? "starting" : "restarting"
+    // A daemon that dies while a command is written to it is handled by its end.
+    child.stdin.on("error", () => {})
+    const reading = Promise.all([this.#reports(child, child.stdout), this.#logs(child.stderr)])
+    this.#gone = this.#endOf(child, reading, startedAt)
+    if (this.#load === undefined) loaded(undefined)
+    else this.#send(child, this.#load, loaded)
+  }
+
+  /**
+   * Waits for the answer to the command that `give` sends. One that does not come in time leaves open what is in
+   * force, so the process is ended: the next one is loaded with what is known to be.
+   */
+  #ask(withinMs: number, give: (settle: Settle) => void): Promise<Answer | undefined> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        this.#waiting = this.#waiting.filter((waiter) => waiter !== settle)
         resolve(undefined)
+        this.#events.log(`did not answer within ${withinMs / 1000} s and is ended`)
+        this.#child?.kill("SIGKILL")
       }, withinMs)
-      const settle = (answer: Answer) => {
+      give((answer) => {
         clearTimeout(timer)
         resolve(answer)
-      }
-      this.#waiting.push(settle)
-      this.#write(command)
+      })
     })
   }
 
-  #write(command: EgressCommand): void {
-    this.#child?.stdin?.write(`${JSON.stringify(command)}\n`)
-  }
-
-  #follow(child: ChildProcess): void {
-    const { stdout, stderr } = child
-    if (stdout !== null) this.#reports(child, stdout)
-    if (stderr !== null) this.#logs(stderr)
+  #send(child: ChildProcess, command: EgressCommand, settle: Settle): void {
+    this.#waiting.push(settle)
+    child.stdin?.write(`${JSON.stringify(command)}\n`)
   }
 
   /** A daemon parses hostile bytes, so what it says is checked; one that breaks the protocol is ended. */
@@ -148,10 +165,12 @@ export class DaemonProcess {
           this.#events.ledger({ ...report.event, by: this.#spec.name })
           continue
         }
-        if (report.type === "live") this.#state = "live"
+        if (report.type === "live" && !this.#stopping) this.#state = "live"
         this.#waiting.shift()?.(report)
       }
     } catch (error) {
+      // Pipes that are closed because the process has ended are no fault of its.
+      if (child !== this.#child || child.exitCode !== null || child.signalCode !== null) return
       this.#events.log(`broke the protocol and is ended: ${showable(String(error), 300)}`)
       child.kill("SIGKILL")
     }
@@ -165,21 +184,49 @@ export class DaemonProcess {
     }
   }
 
-  #closed(child: ChildProcess, code: number | null, signal: string | null, livedMs: number): void {
-    if (child !== this.#child) return
-    this.#worst = Math.max(this.#worst, code ?? 0)
-    if (this.#stopping) return
-    const how = signal === null ? `with code ${code}` : `by ${signal}`
-    if (livedMs >= STEADY_AFTER_MS) this.#backoff = BACKOFF_FIRST_MS
-    this.#events.log(`ended ${how}; starting it again in ${this.#backoff} ms`)
-    this.#events.ledger({
-      by: "init",
-      kind: "daemon-died",
-      data: { daemon: this.#spec.name, how, restart_in_ms: this.#backoff },
+  /**
+   * Follows the process to its end. Not by `close`, which waits for the pipes as well: a daemon that was taken over
+   * could leave a child behind that holds them, and so keep init from restarting it or from ending.
+   */
+  async #endOf(child: ChildProcess, reading: Promise<unknown>, startedAt: number): Promise<void> {
+    const { code, how } = await ending(child)
+    let timer: NodeJS.Timeout | undefined
+    const drained = new Promise<void>((done) => {
+      timer = setTimeout(done, DRAIN_MS)
     })
+    await Promise.race([reading, drained])
+    clearTimeout(timer)
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
+    this.#child = undefined
+    this.#worst = Math.max(this.#worst, code)
+    for (const settle of this.#waiting.splice(0)) settle(ENDED)
+    if (!this.#stopping) this.#restartLater(how, Date.now() - startedAt)
+  }
+
+  #restartLater(how: string, livedMs: number): void {
+    if (livedMs >= STEADY_AFTER_MS) this.#backoff = BACKOFF_FIRST_MS
     this.#state = "restarting"
     this.#restarts += 1
     this.#timer = setTimeout(() => this.start(), this.#backoff)
+    const delay = this.#backoff
     this.#backoff = Math.min(this.#backoff * 2, BACKOFF_MAX_MS)
+    this.#events.log(`ended ${how}; starting it again in ${delay} ms`)
+    this.#events.ledger({
+      by: "init",
+      kind: "daemon-died",
+      data: { daemon: this.#spec.name, how, restart_in_ms: delay },
+    })
   }
+}
+
+/** Resolves when the process has ended, or could not be started: then `exit` never comes. */
+function ending(child: ChildProcess): Promise<{ code: number; how: string }> {
+  return new Promise((resolve) => {
+    child.once("exit", (code, signal) => {
+      resolve({ code: code ?? 0, how: signal === null ? `with code ${code}` : `by ${signal}` })
+    })
+    child.once("error", (error) => {
+      if (child.pid === undefined) resolve({ code: 1, how: `at its start: ${error.message}`.slice(0, 200) })
+    })
+  })
 }
