@@ -5,6 +5,7 @@
 import {
   closeSync,
   fdatasync,
+  ftruncateSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -28,6 +29,8 @@ const SEGMENT_MAX = 8 * 1024 * 1024
 const QUOTA = 512 * 1024 * 1024
 /** Delay until written entries are forced to the disk, in milliseconds. */
 const SYNC_AFTER_MS = 1000
+/** Last entries that are kept in memory: whoever follows the ledger reads these instead of a file for each one. */
+const RECENT_MAX = 512
 
 const SEGMENT_NAME = /^ledger-(\d{6})\.jsonl$/
 
@@ -46,19 +49,22 @@ export class LedgerWriter implements Disposable {
   /** Bytes in the files before it */
   #before: number
   #head: LedgerHead
+  /** The last entries, the head among them; empty at start */
+  #recent: LedgerEntry[] = []
   #sync: NodeJS.Timeout | undefined
 
-  /** Opens the ledger in `dir` and takes up its chain. Throws when the last file is damaged. */
+  /** Opens the ledger in `dir` and takes up its chain; a line that a power cut tore off at its end is removed. */
   constructor(dir: string) {
     this.#dir = dir
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     const numbers = segments(dir)
     this.#segment = numbers.at(-1) ?? 1
     this.#before = numbers.slice(0, -1).reduce((sum, n) => sum + statSync(segmentPath(dir, n)).size, 0)
+    this.#fd = openSync(segmentPath(dir, this.#segment), "a", 0o600)
+    this.#size = wholeLines(segmentPath(dir, this.#segment))
+    ftruncateSync(this.#fd, this.#size)
     this.#head = EMPTY_HEAD
     for (const n of numbers.slice(-2)) this.#head = readSegment(dir, n).at(-1) ?? this.#head
-    this.#fd = openSync(segmentPath(dir, this.#segment), "a", 0o600)
-    this.#size = statSync(segmentPath(dir, this.#segment)).size
   }
 
   get head(): LedgerHead {
@@ -71,14 +77,19 @@ export class LedgerWriter implements Disposable {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`)
     if (this.#before + this.#size + line.length > QUOTA) throw new LedgerFull()
     if (this.#size + line.length > SEGMENT_MAX) this.#next()
-    const written = writeSync(this.#fd, line)
-    this.#size += written
-    if (written !== line.length) {
-      // A torn line would break the chain for every reader: it is closed off, and the entry is written anew later.
-      writeSync(this.#fd, "\n")
-      throw new Error(`the disk took ${written} of ${line.length} bytes`)
+    const end = this.#size
+    try {
+      const written = writeSync(this.#fd, line)
+      if (written !== line.length) throw new Error(`the disk took ${written} of ${line.length} bytes`)
+    } catch (error) {
+      // A part of a line would swallow the next one and so break the chain for every reader.
+      ftruncateSync(this.#fd, end)
+      throw error
     }
+    this.#size += line.length
     this.#head = entry
+    this.#recent.push(entry)
+    if (this.#recent.length > 2 * RECENT_MAX) this.#recent = this.#recent.slice(-RECENT_MAX)
     this.#sync ??= setTimeout(() => {
       this.#sync = undefined
       fdatasync(this.#fd, () => {})
@@ -88,6 +99,12 @@ export class LedgerWriter implements Disposable {
 
   /** Entries after number `after`, in batches of one file at most. */
   *read(after: number): Generator<LedgerEntry[]> {
+    if (after >= this.#head.seq) return
+    const oldest = this.#recent[0]
+    if (oldest !== undefined && oldest.seq <= after + 1) {
+      yield this.#recent.slice(after + 1 - oldest.seq)
+      return
+    }
     for (const n of segments(this.#dir)) {
       const entries = readSegment(this.#dir, n)
       const last = entries.at(-1)
@@ -122,7 +139,12 @@ function segments(dir: string): number[] {
     .sort((a, b) => a - b)
 }
 
-/** Entries of one file; torn lines, which a full disk or a power cut can leave, are passed over. */
+/** Length of a file up to the end of its last whole line, in bytes. */
+function wholeLines(path: string): number {
+  return readFileSync(path).lastIndexOf(10) + 1
+}
+
+/** Entries of one file; a line that is none, as a damaged disk leaves it, shows as a gap in the chain. */
 function readSegment(dir: string, n: number): LedgerEntry[] {
   const entries: LedgerEntry[] = []
   for (const line of readFileSync(segmentPath(dir, n), "utf8").split("\n")) {

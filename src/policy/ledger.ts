@@ -5,21 +5,32 @@
 import { createHash } from "node:crypto"
 import { z } from "zod"
 
+/** Most details of one event: a daemon that was taken over must not make lines that no reader takes. */
+const DETAILS_MAX = 24
+
+/**
+ * Longest line of a ledger, in bytes: each character of the details can take six in JSON (RFC 8259, section 7), and
+ * what is around them is short.
+ */
+export const LEDGER_LINE_MAX = 256 * 1024
+
 /** What a daemon reports; init adds time, number and chain. Values are never secrets, nor hold them. */
 export const ledgerEvent = z.strictObject({
   /** Daemon that reports: `init`, `egress`, `git-gate`, `supervise`, `inner` */
-  by: z.string().max(32),
+  by: z.string().regex(/^[a-z-]{1,32}$/),
   /** Kind of event, kebab-case: `allow`, `deny`, `policy-load`, `daemon-start`, ... */
   kind: z.string().regex(/^[a-z0-9-]{1,48}$/),
-  /** Details, short strings and numbers only */
-  data: z.record(z.string().max(48), z.union([z.string().max(1024), z.number(), z.boolean()])),
+  /** Details by snake_case name, short strings and numbers only */
+  data: z
+    .record(z.string().regex(/^[a-z0-9_]{1,48}$/), z.union([z.string().max(1024), z.number(), z.boolean()]))
+    .refine((data) => Object.keys(data).length <= DETAILS_MAX, `at most ${DETAILS_MAX} details`),
 })
 
 export const ledgerEntry = ledgerEvent.extend({
   /** Counts from 1 without gaps */
   seq: z.number().int().min(1),
   /** RFC 3339 time with milliseconds, UTC */
-  at: z.string(),
+  at: z.string().regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/),
   /** Chain value of the entry before, hex; 64 zeros for the first */
   prev: z.string().regex(/^[0-9a-f]{64}$/),
   /** SHA-256 over the canonical form of this entry without `hash`, hex */
