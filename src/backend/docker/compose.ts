@@ -31,6 +31,14 @@ const GATEWAY_PIDS = 256
 /** What an agent gets when its bottle sets no limits. */
 const DEFAULT_LIMITS = { pids: 4096 }
 
+/** Proxy variables as Docker's client configuration hands them to every container it creates. */
+export const PROXY_VARIABLES: readonly string[] = ["HTTP", "HTTPS", "FTP", "ALL", "NO"]
+  .map((name) => `${name}_PROXY`)
+  .flatMap((name) => [name, name.toLowerCase()])
+
+/** Takes them out again: they can hold the user's password, and nothing in a bottle is to leave by them. */
+const WITHOUT_PROXY = Object.fromEntries(PROXY_VARIABLES.map((name) => [name, null]))
+
 export interface ComposeContext {
   /** Digest of user and home */
   home: string
@@ -71,6 +79,7 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
         container_name: names.agent,
         hostname: plan.identity,
         labels: labels("agent"),
+        environment: WITHOUT_PROXY,
         network_mode: "none",
         user: `${AGENT_UID}:${AGENT_GID}`,
         working_dir: "/",
@@ -102,7 +111,11 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
         mem_limit: GATEWAY_MEMORY,
         memswap_limit: GATEWAY_MEMORY,
         pids_limit: GATEWAY_PIDS,
-        environment: { BOTTLE_IDENTITY: plan.identity, BOTTLE_SIDECAR_DAEMONS: plan.daemons.join(",") },
+        environment: {
+          ...WITHOUT_PROXY,
+          BOTTLE_IDENTITY: plan.identity,
+          BOTTLE_SIDECAR_DAEMONS: plan.daemons.join(","),
+        },
         extra_hosts: plan.extraHosts,
         tmpfs: ["/tmp:mode=1777,nosuid,nodev", `${folderOf(CONTROL_SOCKET)}:mode=0700,nosuid,nodev,noexec`],
         volumes: [

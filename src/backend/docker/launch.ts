@@ -5,7 +5,7 @@ import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
 import { lastLines, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
-import { composeProject } from "./compose.ts"
+import { composeProject, PROXY_VARIABLES } from "./compose.ts"
 import { askDocker, docker } from "./docker.ts"
 import { Engine } from "./engine.ts"
 import { LABEL_HOME, namesOf, networkOf } from "./names.ts"
@@ -34,7 +34,7 @@ export async function launchBottle(
     docker(
       "create the bottle's containers",
       ["compose", "--progress", "quiet", "-f", "-", "create", "--no-build"],
-      { input: JSON.stringify(project), signal, timeoutMs: 120_000 },
+      { input: JSON.stringify(project), env: composeEnv(), signal, timeoutMs: 120_000 },
     ),
   )
   const gateway = scope.phase("gateway", () => startGateway(plan.identity, engine, load, signal))
@@ -53,6 +53,11 @@ export async function launchBottle(
   sandbox.session.catch(() => {})
   await Promise.all([gateway, copies])
   return sandbox
+}
+
+/** Compose fills variables without a value from its own environment, and ours are to have none. */
+function composeEnv(): Record<string, string | undefined> {
+  return { ...hostEnv(), ...Object.fromEntries(PROXY_VARIABLES.map((name) => [name, undefined])) }
 }
 
 /** Finds the images, and builds those that are missing. */
