@@ -10,7 +10,7 @@ import { preflightData, showPreflight } from "../session/preflight.ts"
 import { type Prepared, prepare, type StartSpec } from "../session/prepare.ts"
 import { type Phase, StartScope } from "../session/scope.ts"
 import { resolveSecrets } from "../session/secrets.ts"
-import { settleBottle } from "../session/settle.ts"
+import { type Settled, settleBottle } from "../session/settle.ts"
 import { type Started, startBottle } from "../session/start.ts"
 import type { CliContext } from "./context.ts"
 
@@ -31,7 +31,8 @@ export async function runSession(
   const before = performance.now()
   const prepared = await prepare(spec, { home, env, manifests: context.manifests() })
   const preparing: Phase = { name: "prepare", from: before, took: performance.now() - before }
-  if (options.format === "json") print(JSON.stringify(preflightData(prepared), null, 2))
+  const data = options.format === "json" ? JSON.stringify(preflightData(prepared), null, 2) : undefined
+  if (options.dryRun && data !== undefined) print(data)
   else showPreflight(prepared)
   if (options.dryRun) return 0
   if (!(await agreed(prepared, home, options))) {
@@ -45,7 +46,7 @@ export async function runSession(
   const started = await begin(prepared, secrets, { home, env, scope })
   using _state = started.state
   if (options.profile) showProfile([preparing, ...scope.phases])
-  return finish(prepared, started)
+  return finish(prepared, started, data)
 }
 
 /** Starts, and takes back what was begun when that fails. */
@@ -88,12 +89,13 @@ async function agreed(prepared: Prepared, home: string, options: SessionOptions)
   return true
 }
 
-async function finish(prepared: Prepared, started: Started): Promise<number> {
+/** `data` is what a detached start prints instead of its identity. */
+async function finish(prepared: Prepared, started: Started, data?: string): Promise<number> {
   const { identity } = prepared
   const colour = paint("stderr")
   if (prepared.session === "detached") {
     tell(`${colour.good("started")} ${colour.strong(identity)}  ${colour.dim(`bottle attach ${identity}`)}`)
-    print(identity)
+    print(data ?? identity)
     return 0
   }
   const end = await untilEnd(started.end)
@@ -104,24 +106,19 @@ async function finish(prepared: Prepared, started: Started): Promise<number> {
     )
     return 0
   }
-  return settleAndTell(prepared.backend, started.state, end.code)
+  tellSettled(identity, await settleBottle(prepared.backend, started.state, end.code))
+  return end.code
 }
 
-/** Settles an ended bottle and tells what became of it. Returns the agent's exit status. */
-export async function settleAndTell(
-  backend: Prepared["backend"],
-  state: Started["state"],
-  code: number,
-): Promise<number> {
+/** Tells what became of an ended bottle. */
+export function tellSettled(identity: string, settled: Settled): void {
   const colour = paint("stderr")
-  const settled = await settleBottle(backend, state, code)
   if (!settled.kept) {
-    tell(colour.dim(`${state.identity} ended with nothing to keep, and is gone.`))
-  } else {
-    tell(`Kept ${colour.strong(state.identity)}: ${settled.reason}.`)
-    tell(`Go on with it: ${colour.name(`bottle resume ${state.identity}`)}`)
+    tell(colour.dim(`${identity} ended with nothing to keep, and is gone.`))
+    return
   }
-  return code
+  tell(`Kept ${colour.strong(identity)}: ${settled.reason}.`)
+  tell(`Go on with it: ${colour.name(`bottle resume ${identity}`)}`)
 }
 
 /** Ctrl-C belongs to the agent now: its terminal is joined to ours, so our own copy of the signal is passed over. */

@@ -4,11 +4,11 @@ import { statSync } from "node:fs"
 import { resolve } from "node:path"
 import { defineCommand } from "citty"
 import { usageError } from "../runtime/error.ts"
-import { isTerminal } from "../runtime/output.ts"
 import type { StartSpec } from "../session/prepare.ts"
-import { cliContext, FORMAT_ARG, formatOf } from "./context.ts"
+import { cliContext } from "./context.ts"
 import { pickAgent } from "./pick.ts"
 import { runSession } from "./session.ts"
+import { SESSION_ARGS, sessionOptions, sessionSpec } from "./session-args.ts"
 
 export default defineCommand({
   meta: { name: "bottle start", description: "Start an agent in a new bottle" },
@@ -18,27 +18,13 @@ export default defineCommand({
       required: false,
       description: "name of the agent; asked when there are several",
     },
-    yes: { type: "boolean", alias: "y", description: "do not ask before the start" },
-    "dry-run": { type: "boolean", description: "show what would happen, and leave no trace" },
-    format: FORMAT_ARG,
+    ...SESSION_ARGS,
     backend: { type: "string", description: "docker", valueHint: "name" },
     cwd: { type: "boolean", description: "copy the current folder, .git included, to /workspace" },
-    prompt: {
-      type: "string",
-      alias: "p",
-      description: "one task without a terminal; stdout is the agent's",
-      valueHint: "text",
-    },
-    detach: { type: "boolean", alias: "d", description: "leave it running without a terminal" },
-    "remote-control": { type: "boolean", description: "start Claude with its remote control" },
-    profile: { type: "boolean", description: "print how long each phase took" },
   },
   async run({ args, rawArgs }) {
     const context = cliContext()
     const manifests = context.manifests()
-    if (args.prompt !== undefined && args.detach) throw usageError("--prompt and --detach do not go together")
-    if (args.prompt === "")
-      throw usageError("--prompt is empty", "Give the task as text: --prompt 'Fix the tests'")
     const agent = args.agent ?? (await pickAgent(manifests.agents()))
     // Whatever is wrong with the agent is told before anything about this call.
     manifests.agent(agent)
@@ -46,32 +32,9 @@ export default defineCommand({
       agent,
       ...(args.backend === undefined ? {} : { backend: args.backend }),
       ...(args.cwd ? { cwd: workspaceSource(context.cwd) } : {}),
-      ...(args.prompt === undefined ? {} : { task: args.prompt }),
-      detach: args.detach === true,
-      remoteControl: args["remote-control"] === true,
-      args: rawArgs.includes("--") ? rawArgs.slice(rawArgs.indexOf("--") + 1) : [],
+      ...sessionSpec(args, rawArgs),
     }
-    if (
-      !args.detach &&
-      args.prompt === undefined &&
-      !args["dry-run"] &&
-      !(process.stdin.isTTY && isTerminal("stdout"))
-    ) {
-      throw usageError(
-        "An interactive agent needs a terminal",
-        "Give it a task with --prompt, or use --detach",
-      )
-    }
-    return runSession(
-      spec,
-      { ...context, manifests: () => manifests },
-      {
-        yes: args.yes === true,
-        dryRun: args["dry-run"] === true,
-        format: formatOf(args.format),
-        profile: args.profile === true,
-      },
-    )
+    return runSession(spec, { ...context, manifests: () => manifests }, sessionOptions(args))
   },
 })
 
