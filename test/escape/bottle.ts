@@ -67,7 +67,15 @@ export async function startBottle(world: World, more = ""): Promise<Bottle> {
 }
 
 /** What Compose is told of the agent, as far as controls take gates out of it. */
-export type AgentService = Record<string, unknown> & { volumes: unknown[]; environment?: unknown }
+export type AgentService = Record<string, unknown> & { volumes: (string | { read_only?: boolean })[] }
+
+export interface ControlOptions {
+  /** Network that the service may name as `outside` */
+  network?: string
+  limits?: { memory?: string; pids?: number }
+  /** Volume of sockets in the place of an empty one */
+  sockets?: string
+}
 
 /**
  * The agent's sandbox as the product describes it to Compose, but for what `edit` changes, and with the attacker as
@@ -76,7 +84,7 @@ export type AgentService = Record<string, unknown> & { volumes: unknown[]; envir
 export async function startControl(
   bottle: Bottle,
   edit: (service: AgentService) => void,
-  options: { network?: string; limits?: { memory?: string; pids?: number } } = {},
+  options: ControlOptions = {},
 ): Promise<Sandbox> {
   const image = (await docker("inspect", "--format", "{{.Config.Image}}", bottle.container)).trim()
   const identity = `control-${randomBytes(3).toString("hex")}`
@@ -98,7 +106,8 @@ export async function startControl(
   )
   const agent = { ...whole.services.agent, entrypoint: ["/usr/local/bin/claude"] } as unknown as AgentService
   edit(agent)
-  const { ledger: _, ...volumes } = whole.volumes
+  const { ledger: _, ...own } = whole.volumes
+  const volumes = options.sockets ? { ...own, sock: { name: options.sockets, external: true } } : own
   const networks = options.network ? { outside: { name: options.network, external: true } } : {}
   const project = { ...whole, services: { agent }, volumes, networks }
   const compose = ["docker", "compose", "--progress", "quiet", "-f", "-"]
