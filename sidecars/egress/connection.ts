@@ -21,7 +21,7 @@ export interface OpenTunnel extends Tunnel {
 }
 
 /** What a CONNECT leads to. */
-export type Connect = (client: Wire, head: RequestHead, checked: CheckedHead) => Promise<void>
+export type Connect = (client: Wire, head: RequestHead) => Promise<void>
 
 /**
  * Serves a connection to its end. `tunnel` is set inside TLS; outside of it `connect` takes over when a CONNECT comes.
@@ -70,7 +70,7 @@ async function serveOne(
     head = parseRequestHead(bytes)
     checked = checkHead(head, tunnel === undefined ? "proxy" : "tunnel")
     if (head.method === "CONNECT") {
-      await connect(client, head, checked)
+      await connect(client, head)
       return "taken"
     }
     body = new BodyReader(client, checked.framing)

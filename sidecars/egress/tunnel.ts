@@ -1,19 +1,12 @@
 /** CONNECT: whose name the tunnel has, whether its bytes are looked at, and the TLS of those that are. */
 import { type SecureContext, TLSSocket } from "node:tls"
 import { showable } from "../../src/policy/denial.ts"
-import {
-  badRequest,
-  describeRequest,
-  hostMismatch,
-  type Subject,
-  sniMismatch,
-} from "../../src/policy/denials.ts"
+import { badRequest, describeRequest, type Subject, sniMismatch } from "../../src/policy/denials.ts"
 import { canonicalHost, isIpLiteral, splitAuthority } from "../../src/policy/host.ts"
 import { findRoute } from "../../src/policy/route.ts"
 import { type Connect, type OpenTunnel, serve } from "./connection.ts"
 import type { Flight, Gate } from "./gate.ts"
 import { readHello } from "./hello.ts"
-import type { CheckedHead } from "./http1/check.ts"
 import type { RequestHead } from "./http1/head.ts"
 import { nextPiece } from "./http1/read.ts"
 import { HANDSHAKE_MS, HEAD_PIECES_MAX } from "./limits.ts"
@@ -27,8 +20,8 @@ import { Wire } from "./wire.ts"
  * clients show nothing of a refused CONNECT. Throws Refused and HttpFault while it is not open yet.
  */
 export function connector(gate: Gate): Connect {
-  return async (client, head, checked) => {
-    const tunnel = tunnelOf(gate, head, checked)
+  return async (client, head) => {
+    const tunnel = tunnelOf(gate, head)
     client.endAfter(HANDSHAKE_MS)
     client.write("HTTP/1.1 200 Connection Established\r\n\r\n")
     const name = await clientName(gate, client, tunnel)
@@ -48,7 +41,7 @@ export function connector(gate: Gate): Connect {
   }
 }
 
-function tunnelOf(gate: Gate, head: RequestHead, checked: CheckedHead): Tunnel {
+function tunnelOf(gate: Gate, head: RequestHead): Tunnel {
   const subject: Subject = {
     identity: gate.live.policy.identity,
     what: `CONNECT ${showable(head.target, 100)}`,
@@ -57,12 +50,8 @@ function tunnelOf(gate: Gate, head: RequestHead, checked: CheckedHead): Tunnel {
   if (target?.port === undefined) {
     throw new Refused(400, badRequest(subject, "the CONNECT target is not host:port"))
   }
-  if (checked.host !== undefined) {
-    const header = splitAuthority(checked.host)
-    if (header?.host !== target.host || (header.port ?? target.port) !== target.port) {
-      throw new Refused(400, hostMismatch(subject, target.host, checked.host))
-    }
-  }
+  // The target alone counts. RFC 9112 3.2.3 wants the same Host, but node's own http.request names the proxy in it; it
+  // leads nowhere, because the Host of every request inside is compared with the target.
   return { host: target.host, port: target.port }
 }
 

@@ -52,7 +52,7 @@ async function frames(client: RawClient, count: number): Promise<Frame[]> {
   for (;;) {
     const { frames: complete } = takeFrames(bytes)
     if (complete.length >= count) return complete
-    bytes = Buffer.concat([bytes, Buffer.from(await client.until(/[^]/), "latin1")])
+    bytes = Buffer.concat([bytes, Buffer.from(await client.until(/[\s\S]/), "latin1")])
   }
 }
 
