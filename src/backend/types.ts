@@ -123,7 +123,7 @@ export interface Backend {
   /** Ends and removes sandbox and gateway; with `keepWork` what the agent wrote stays for a resume */
   remove(identity: string, options: { keepWork: boolean }): Promise<void>
   /** Everything of this home that is there, running or not */
-  leftovers(): Promise<Leftover[]>
+  leftovers(signal?: AbortSignal): Promise<Leftover[]>
   /** Removes what bottles share, when no bottle is left */
   removeShared(): Promise<void>
 }

@@ -1,12 +1,12 @@
 /** `bottle attach <identity>`: joins the agent's terminal; `ctrl-\ d` leaves it running. */
 import { defineCommand } from "citty"
-import { lockState } from "../bottle/state.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { isTerminal, paint, tell } from "../runtime/output.ts"
 import { restoreTerminal } from "../runtime/terminal.ts"
+import { settleOnce } from "../session/settle.ts"
 import { findBottle } from "./bottles.ts"
 import { cliContext } from "./context.ts"
-import { settleAndTell } from "./session.ts"
+import { tellSettled } from "./session.ts"
 
 export default defineCommand({
   meta: {
@@ -37,10 +37,8 @@ export default defineCommand({
       )
       return 0
     }
-    // Whoever else is attached to it settles it too: the first one does, the others only leave.
-    const state = await lockState(bottle.state).catch(() => undefined)
-    if (state === undefined) return end.code
-    using _held = state
-    return settleAndTell(bottle.backend, state, end.code)
+    const settled = await settleOnce(bottle.backend, bottle.state, end.code)
+    if (settled !== undefined) tellSettled(identity, settled)
+    return end.code
   },
 })

@@ -4,7 +4,7 @@ import { sweep } from "../bottle/state.ts"
 import { canAsk, confirm } from "../runtime/ask.ts"
 import { reasonOf, usageError } from "../runtime/error.ts"
 import { paint, tell } from "../runtime/output.ts"
-import { findGarbage, type Garbage } from "../session/garbage.ts"
+import { type Findings, findGarbage, type Garbage, removeSharedLeftovers } from "../session/garbage.ts"
 import { cliContext } from "./context.ts"
 
 export default defineCommand({
@@ -19,14 +19,15 @@ export default defineCommand({
   async run({ args }) {
     const { home } = cliContext()
     const colour = paint("stderr")
-    const { items, unasked } = await findGarbage(home)
+    const { items, unasked, unread } = await findGarbage(home)
     for (const { backend, reason } of unasked) {
       tell(`${colour.warn(`skipped ${backend}:`)} ${reason}; its bottles count as running`)
     }
+    for (const { name, reason } of unread) tell(`${colour.warn(`left alone ${name}:`)} ${reason}`)
     if (items.length === 0) {
-      await sweep(home)
       tell("Nothing to clean up.")
-      return unasked.length > 0 ? 1 : 0
+      const failed = args["dry-run"] ? 0 : await tidy(home, unasked)
+      return failed + unasked.length > 0 ? 1 : 0
     }
     showSections(items)
     if (args["dry-run"]) return 0
@@ -41,16 +42,28 @@ export default defineCommand({
     for (const item of items) {
       try {
         const outcome = await item.remove()
-        tell(`${colour.good("removed")} ${item.name}${outcome === "" ? "" : colour.dim(` ${outcome}`)}`)
+        tell(
+          outcome === "" ? `${colour.good("removed")} ${item.name}` : `${colour.warn(item.name)} ${outcome}`,
+        )
       } catch (error) {
         failed += 1
         tell(`${colour.bad("failed")} ${item.name}: ${reasonOf(error)}`)
       }
     }
-    await sweep(home)
+    failed += await tidy(home, unasked)
     return failed > 0 ? 1 : 0
   },
 })
+
+/** Removes what belongs to no bottle. Answers with the number of failures. */
+async function tidy(home: string, unasked: Findings["unasked"]): Promise<number> {
+  await sweep(home)
+  // One that did not answer before is not asked again.
+  if (unasked.length > 0) return 0
+  const failed = await removeSharedLeftovers(home)
+  for (const { backend, reason } of failed) tell(`${paint("stderr").bad("failed")} ${backend}: ${reason}`)
+  return failed.length
+}
 
 function showSections(items: Garbage[]): void {
   const colour = paint("stderr")

@@ -1,9 +1,8 @@
 /** `bottle stop <identity>`: ends the agent, and settles the bottle like any other end. */
 import { defineCommand } from "citty"
-import { lockState } from "../bottle/state.ts"
-import { reasonOf } from "../runtime/error.ts"
+import { BottleError, reasonOf } from "../runtime/error.ts"
 import { paint, tell } from "../runtime/output.ts"
-import { settleBottle } from "../session/settle.ts"
+import { settleOnce } from "../session/settle.ts"
 import { findBottle, withGateway } from "./bottles.ts"
 import { cliContext } from "./context.ts"
 
@@ -19,21 +18,34 @@ export default defineCommand({
     const { identity } = bottle.state
     const colour = paint("stderr")
     const active = (await bottle.backend.list()).find((other) => other.identity === identity)
-    if (active?.status === "running") {
+    if (active === undefined) {
+      throw new BottleError({
+        what: `${identity} does not run`,
+        why: "its agent has ended",
+        next: `Run \`bottle resume ${identity}\` to go on with it`,
+      })
+    }
+    if (active.status === "running") {
       try {
         await withGateway(bottle, (client) => client.stop(GRACE_MS))
       } catch (error) {
         tell(colour.warn(`Its gateway could not end it, so it is ended from outside: ${reasonOf(error)}`))
       }
     }
-    // A terminal that is attached to it settles it when it sees the end.
-    const state = await lockState(bottle.state).catch(() => undefined)
-    if (state === undefined) {
-      tell(`Stopped ${identity}; the terminal attached to it tells the rest.`)
+    // One that had ended before keeps its own status.
+    const settled = await settleOnce(bottle.backend, bottle.state, active.status === "ended" ? undefined : 0)
+    if (settled === undefined) {
+      if (active.status === "running")
+        tell(`Stopped ${identity}; the terminal attached to it tells the rest.`)
+      else {
+        throw new BottleError({
+          what: `${identity} was not stopped`,
+          why: "another command is starting or ending it",
+          next: "Wait for that command to end, then see `bottle list active`",
+        })
+      }
       return 0
     }
-    using _held = state
-    const settled = await settleBottle(bottle.backend, state, 0)
     tell(
       settled.kept
         ? `Stopped ${identity}, kept: ${settled.reason}.`

@@ -1,11 +1,20 @@
 /** What is left of bottles that no longer run, and how each of it is removed. Kept work is not garbage. */
+import { lstat } from "node:fs/promises"
 import { allBackends } from "../backend/registry.ts"
-import type { Backend } from "../backend/types.ts"
+import type { ActiveBottle, Backend } from "../backend/types.ts"
 import { parseIdentity } from "../bottle/identity.ts"
-import { listStates, lockState, reapable, removeState, type StateEntry } from "../bottle/state.ts"
+import {
+  listStates,
+  lockState,
+  readMetadata,
+  reapable,
+  removeState,
+  type StateEntry,
+} from "../bottle/state.ts"
 import { type State, stateOf } from "../bottle/state-folder.ts"
 import { reasonOf } from "../runtime/error.ts"
 import { lockHolder } from "../runtime/lock-file.ts"
+import { ownerAlive } from "../runtime/process-owner.ts"
 import { settleBottle } from "./settle.ts"
 
 /** A backend that has not answered after this counts as unable to, in milliseconds. */
@@ -24,6 +33,8 @@ export interface Findings {
   items: Garbage[]
   /** Backends that could not be asked: their bottles count as running */
   unasked: { backend: string; reason: string }[]
+  /** States that cannot be read: nothing of theirs is touched */
+  unread: { name: string; reason: string }[]
 }
 
 /** In a fixed order: backend by backend, then state folders, each by identity. Never throws for a single backend. */
@@ -35,7 +46,7 @@ export async function findGarbage(home: string): Promise<Findings> {
   const claimed = new Set<string>()
   for (const backend of await allBackends(home)) {
     try {
-      for (const item of await within(garbageOf(backend, home, states, claimed))) items.push(item)
+      for (const item of await garbageOf(backend, home, states, claimed)) items.push(item)
     } catch (error) {
       unasked.push({ backend: backend.name, reason: reasonOf(error) })
       for (const entry of states) {
@@ -60,7 +71,21 @@ export async function findGarbage(home: string): Promise<Findings> {
       },
     })
   }
-  return { items, unasked }
+  const unread = states.filter((entry) => entry.kind === "broken")
+  return { items, unasked, unread }
+}
+
+/** Removes what bottles share where none is left. Answers with the backends where that failed. */
+export async function removeSharedLeftovers(home: string): Promise<Findings["unasked"]> {
+  const failed: Findings["unasked"] = []
+  for (const backend of await allBackends(home)) {
+    try {
+      if ((await backend.leftovers(AbortSignal.timeout(WITHIN_MS))).length === 0) await backend.removeShared()
+    } catch (error) {
+      failed.push({ backend: backend.name, reason: reasonOf(error) })
+    }
+  }
+  return failed
 }
 
 async function garbageOf(
@@ -69,19 +94,21 @@ async function garbageOf(
   states: StateEntry[],
   claimed: Set<string>,
 ): Promise<Garbage[]> {
-  const [active, leftovers] = await Promise.all([backend.list(), backend.leftovers()])
+  const signal = AbortSignal.timeout(WITHIN_MS)
+  const [active, leftovers] = await Promise.all([backend.list(signal), backend.leftovers(signal)])
   const byIdentity = Map.groupBy(leftovers, (leftover) => leftover.identity)
   const items: Garbage[] = []
   for (const [identity, objects] of [...byIdentity].sort(([a], [b]) => a.localeCompare(b))) {
     // A label that is no identity of ours is nothing we made.
     if (parseIdentity(identity) === undefined) continue
     claimed.add(identity)
-    const running = active.find((bottle) => bottle.identity === identity)
-    if (running !== undefined && running.status !== "ended" && !(await startCutShort(home, identity, states)))
-      continue
     const state = stateOf(home, identity)
-    if ((await lockHolder(state.lockFile)) !== undefined) continue
     const entry = states.find((other) => other.kind !== "broken" && other.state.identity === identity)
+    // A state that is there and cannot be read (of a newer version, say) may well be kept work.
+    if (entry === undefined && (await isThere(state))) continue
+    const running = active.find((bottle) => bottle.identity === identity)
+    if (await livesOn(running, state)) continue
+    if ((await lockHolder(state.lockFile)) !== undefined) continue
     // What was kept for a resume is the user's, as long as nothing else of it is there.
     if (entry?.kind === "bottle" && entry.preserved && running === undefined) continue
     const about = objects.map(({ what }) => what.split(" ")[0]).join(", ")
@@ -95,37 +122,35 @@ async function garbageOf(
   return items
 }
 
-/** A bottle whose agent never ran and whose starter is gone: its containers wait for nobody. */
-async function startCutShort(home: string, identity: string, states: StateEntry[]): Promise<boolean> {
-  const entry = states.find((other) => other.kind !== "broken" && other.state.identity === identity)
-  if (entry === undefined || entry.kind === "broken") return false
-  const known = await reapable(stateOf(home, identity))
-  return known.reap
+/** Whether it runs, and somebody may come back to it. */
+async function livesOn(running: ActiveBottle | undefined, state: State): Promise<boolean> {
+  if (running === undefined || running.status === "ended") return false
+  if (!(await isThere(state))) return true
+  // Its agent never ran and its starter is gone: its containers wait for nobody.
+  const metadata = await readMetadata(state)
+  return metadata !== undefined && !(metadata.phase === "starting" && !(await ownerAlive(metadata.owner)))
+}
+
+async function isThere(state: State): Promise<boolean> {
+  try {
+    await lstat(state.dir)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false
+    throw error
+  }
 }
 
 async function removeBottle(backend: Backend, state: State, entry: StateEntry | undefined): Promise<string> {
-  if (entry === undefined || entry.kind === "broken") {
+  // The person may have thought for long: what began to run, or was made, in the meantime is left alone.
+  using held = entry === undefined ? undefined : await lockState(state)
+  const running = (await backend.list()).find((bottle) => bottle.identity === state.identity)
+  if (await livesOn(running, state)) return "was left alone: it runs again"
+  if (held === undefined) {
+    if (await isThere(state)) return "was left alone: it has a state by now"
     await backend.remove(state.identity, { keepWork: false })
-    return ""
-  }
-  using held = await lockState(state)
-  if ((await reapable(held)).reap) {
-    await backend.remove(state.identity, { keepWork: false })
-    await removeState(held)
     return ""
   }
   const settled = await settleBottle(backend, held, undefined)
   return settled.kept ? `kept its work (${settled.reason}): bottle resume ${state.identity}` : ""
-}
-
-async function within<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${WITHIN_MS / 1000} s`)), WITHIN_MS)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -23,7 +23,7 @@ export function dockerBackend(home: string): Backend {
     list: (signal) => listBottles(digest, signal),
     collect: collectBottle,
     remove: removeBottle,
-    leftovers: () => findLeftovers(digest),
+    leftovers: (signal) => findLeftovers(digest, signal),
     removeShared: () => removeNetwork(digest),
   }
 }

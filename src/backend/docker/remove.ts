@@ -34,12 +34,13 @@ async function tolerant(args: string[], doing: string): Promise<void> {
 }
 
 /** Every container and volume of this home, with the identity it belongs to. */
-export async function findLeftovers(home: string): Promise<Leftover[]> {
+export async function findLeftovers(home: string, signal?: AbortSignal): Promise<Leftover[]> {
+  const request = signal ? { signal } : {}
   const filter = ["--filter", `label=${LABEL_HOME}=${home}`]
   const format = `{{.Label "${LABEL_IDENTITY}"}}\t{{.Label "${LABEL_ROLE}"}}`
   const [containers, volumes] = await Promise.all([
-    docker("list containers", ["ps", "--all", ...filter, "--format", `${format}\t{{.Names}}`]),
-    docker("list volumes", ["volume", "ls", ...filter, "--format", `${format}\t{{.Name}}`]),
+    docker("list containers", ["ps", "--all", ...filter, "--format", `${format}\t{{.Names}}`], request),
+    docker("list volumes", ["volume", "ls", ...filter, "--format", `${format}\t{{.Name}}`], request),
   ])
   return [...rows(containers, "container"), ...rows(volumes, "volume")]
 }
