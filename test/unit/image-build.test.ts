@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test"
-import { mkdir, mkdtemp, rm, utimes, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, truncate, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Readable } from "node:stream"
@@ -68,7 +68,7 @@ test("a build is told of proxies that it can reach, by name alone", () => {
 })
 
 describe("the listing of a Dockerfile's folder", () => {
-  test("changes with a file's size, time or name, and not with .git", async () => {
+  test("changes with a file's content or name, and not with its time or .git", async () => {
     await using folder = await temporaryFolder()
     const dockerfile = join(folder.path, "Dockerfile")
     const at = new Date(1_700_000_000_000)
@@ -85,10 +85,25 @@ describe("the listing of a Dockerfile's folder", () => {
     await put("a", "12")
     const longer = await folderHash(dockerfile)
     expect(longer).not.toBe(first)
-    await put("a", "34", new Date(1_700_000_001_000))
+    await put("a", "12", new Date(1_700_000_001_000))
+    expect(await folderHash(dockerfile)).toBe(longer)
+    await put("a", "34")
     expect(await folderHash(dockerfile)).not.toBe(longer)
+    await put("a", "12")
     await put("b", "")
     expect(await folderHash(dockerfile)).not.toBe(longer)
+  })
+
+  test("of much content goes by size and time", async () => {
+    await using folder = await temporaryFolder()
+    const large = join(folder.path, "large")
+    await writeFile(large, "")
+    await truncate(large, 64 * 1024 * 1024)
+    await utimes(large, 1, 1)
+    const first = await folderHash(join(folder.path, "Dockerfile"))
+    expect(await folderHash(join(folder.path, "Dockerfile"))).toBe(first)
+    await utimes(large, 2, 2)
+    expect(await folderHash(join(folder.path, "Dockerfile"))).not.toBe(first)
   })
 
   test("of more entries than a build context should have ends with advice", async () => {
