@@ -28,7 +28,7 @@ export class Lifeline {
     for (;;) {
       const socket = await tryConnect(path)
       if (socket !== undefined) return new Lifeline(path, greet(socket))
-      if (Date.now() > deadline) throw new Error("inner: the gateway does not answer")
+      if (Date.now() > deadline) throw new Error("the gateway does not answer")
       await pause(RETRY_AFTER_MS)
     }
   }
