@@ -177,11 +177,10 @@ describe("the agent", () => {
   })
 
   test("reads the environment and the root of process 1, and learns nothing", async () => {
-    const { got } = (await bottle.attack("files.py", "read_process_1")) as { got: { environment: string[] } }
-    expect(got).toEqual({
-      environment: expect.not.arrayContaining(["CLAUDE_CODE_OAUTH_TOKEN"]),
-      root: "the sandbox's own",
-    })
+    const { got } = (await bottle.attack("files.py", "read_process_1")) as {
+      got: { environment: string[]; root: string }
+    }
+    expect(got.root).toBe("the sandbox's own")
     expect(got.environment.filter((name) => !["HOME", "HOSTNAME", "PATH", "TERM"].includes(name))).toEqual([])
   })
 

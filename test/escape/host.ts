@@ -114,7 +114,7 @@ async function listening(
     socket.on("error", () => socket.destroy())
     // Most attackers wait to be spoken to; the resolver waits for its question.
     if (answer.length < 2) answer((text) => socket.end(text), Buffer.alloc(0))
-    else socket.once("data", (question) => answer((text) => socket.end(text), question))
+    else socket.once("data", (question: Buffer) => answer((text) => socket.end(text), question))
   })
   server.listen(where)
   await once(server, "listening")

@@ -49,7 +49,13 @@ const mountWritable = (agent: AgentService) => {
 /** A control that has the sockets of a living bottle in the place of its own. */
 function startControlAt(of: Bottle, ...edits: ((agent: AgentService) => void)[]): Promise<Sandbox> {
   const sockets = namesOf(of.identity).volumes.sock
-  return startControl(of, (agent) => edits.forEach((edit) => edit(agent)), { sockets })
+  return startControl(
+    of,
+    (agent) => {
+      for (const edit of edits) edit(agent)
+    },
+    { sockets },
+  )
 }
 
 function files(sandbox: Sandbox, name: string, arg: unknown = {}) {
