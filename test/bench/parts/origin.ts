@@ -1,7 +1,7 @@
 /**
  * The upstream of the benches, on the runtime's own server, so that it is not what is measured. argv: address, file of
  * the certificate, file of the key. `/small` answers 1 KiB, `/events?n=&ms=` streams events that carry the time of
- * sending, `/down?mb=` sends, `/up` takes; `/stall` takes nothing for two seconds first.
+ * sending, `/down?mb=` sends.
  */
 import { readFileSync } from "node:fs"
 import process from "node:process"
@@ -14,18 +14,14 @@ const server = Bun.serve({
   hostname: address,
   port: 443,
   tls: { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") },
-  maxRequestBodySize: 1024 * 1024 * 1024,
   idleTimeout: 60,
-  async fetch(request) {
+  fetch(request) {
     const url = new URL(request.url)
     if (url.pathname === "/small") return new Response(small)
     if (url.pathname === "/events")
       return events(Number(url.searchParams.get("n")), Number(url.searchParams.get("ms")))
     if (url.pathname === "/down") return download(Number(url.searchParams.get("mb")))
-    if (url.pathname === "/stall") await Bun.sleep(2000)
-    let bytes = 0
-    if (request.body !== null) for await (const piece of request.body) bytes += piece.length
-    return new Response(String(bytes))
+    return new Response("not found", { status: 404 })
   },
 })
 
@@ -36,7 +32,7 @@ function events(count: number, everyMs: number): Response {
       async pull(controller) {
         if (sent++ === count) return controller.close()
         await Bun.sleep(everyMs)
-        controller.enqueue(`data: ${process.hrtime.bigint()}\n\n`)
+        controller.enqueue(`data: ${performance.timeOrigin + performance.now()}\n\n`)
       },
     }),
     { headers: { "Content-Type": "text/event-stream" } },

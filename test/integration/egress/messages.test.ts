@@ -423,6 +423,7 @@ describe("streams", () => {
     client.socket.removeAllListeners("data")
     client.socket.pause()
     const before = it.egress.memory().now
+    it.egress.resetPeak()
     client.send(`GET / HTTP/1.1\r\n${H}\r\n`)
     await stall
     expect(written).toBeLessThan(size / 2)
@@ -461,6 +462,7 @@ describe("streams", () => {
     })
     using client = await openTunnel(it.egress, HOST)
     const before = it.egress.memory().now
+    it.egress.resetPeak()
     client.send(`POST / HTTP/1.1\r\n${H}Content-Length: ${size}\r\n\r\n`)
     await head
     let sent = 0
