@@ -1,4 +1,6 @@
 /** Compiles what manifests and providers say into the policy that the gateway enforces, and the credentials it needs. */
+import { createHash } from "node:crypto"
+import { basename } from "node:path"
 import type { BottleRoute, TokenSource } from "../manifest/types.ts"
 import { validateNarrowing } from "../policy/narrowing.ts"
 import type { Policy, Route, UpstreamProxy } from "../policy/schema.ts"
@@ -23,11 +25,22 @@ export interface CompiledPolicy {
   values: Record<string, string>
 }
 
-/** Id of a credential by its source, so that two routes with one source share it. */
+/** Longest name of a source that is its own id, in characters, within what the policy takes. */
+const ID_MAX = 100
+
+/**
+ * Id of a credential by its source, so that two routes with one source share it and no others do: what does not fit
+ * whole, or has parts (a command, whose arguments may be telling), is told apart by a digest.
+ */
 function credentialId(source: TokenSource): string {
-  if (source.kind === "env") return `env:${source.variable}`
-  if (source.kind === "file") return `file:${source.path}`
-  return `command:${source.argv.join(" ")}`.slice(0, 128)
+  if (source.kind === "command") return `command:${digested(basename(source.argv[0] ?? ""), source.argv)}`
+  const name = source.kind === "env" ? source.variable : source.path
+  return `${source.kind}:${name.length <= ID_MAX ? name : digested(basename(name), [name])}`
+}
+
+function digested(name: string, whole: readonly string[]): string {
+  const digest = createHash("sha256").update(JSON.stringify(whole)).digest("hex")
+  return `${name.slice(0, 60)}-${digest.slice(0, 16)}`
 }
 
 /** Throws a BottleError when a manifest widens a route that the provider owns. */
