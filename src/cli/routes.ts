@@ -1,5 +1,6 @@
 /** `bottle routes show|edit <identity>`: what a running bottle may reach, and changing it while it runs. */
 import { defineCommand } from "citty"
+import { showableJson } from "../policy/denial.ts"
 import { paint, print, tell } from "../runtime/output.ts"
 import { findBottle, withGateway } from "./bottles.ts"
 import { cliContext, FORMAT_ARG, formatOf } from "./context.ts"
@@ -17,8 +18,8 @@ const show = defineCommand({
   async run({ args }) {
     const bottle = await findBottle(cliContext().home, args.identity)
     const { routesText, livePolicy } = await import("../gateway/routes-text.ts")
-    const policy = await withGateway(bottle, livePolicy)
-    if (formatOf(args.format) === "json") print(JSON.stringify(policy.routes, null, 2))
+    const policy = await withGateway(bottle, (client) => livePolicy(client, bottle.state.identity))
+    if (formatOf(args.format) === "json") print(showableJson(policy.routes, 2))
     else print(routesText(policy))
   },
 })
@@ -35,7 +36,7 @@ const edit = defineCommand({
   async run({ args }) {
     const bottle = await findBottle(cliContext().home, args.identity)
     const { parseRoutes, routesText, livePolicy } = await import("../gateway/routes-text.ts")
-    const before = await withGateway(bottle, livePolicy)
+    const before = await withGateway(bottle, (client) => livePolicy(client, bottle.state.identity))
     const given = await editText(routesText(before), {
       name: `${bottle.state.identity}-routes.yaml`,
       ...(args.file === undefined ? {} : { file: args.file }),

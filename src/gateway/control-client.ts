@@ -18,6 +18,18 @@ export interface ControlStreams extends AsyncDisposable {
   complaint(): string
 }
 
+/** An answer that does not come within this never comes, in milliseconds: init bounds its own work to less. */
+const ANSWER_WITHIN_MS = 45_000
+
+/** What to do about a step of a start: the bottle is gone with it, and its ledger too. */
+const START_AGAIN = "Mend what is named here and start again; report it when there is nothing to mend"
+const NEXT: Partial<Record<ControlAnswer["type"], string>> = {
+  loaded: "Mend what is named here and try again; report it when there is nothing to mend",
+  provisioned: START_AGAIN,
+  probed: START_AGAIN,
+  launched: START_AGAIN,
+}
+
 type Answer<T extends ControlAnswer["type"]> = Extract<ControlAnswer, { type: T }>
 
 export class ControlClient implements AsyncDisposable {
@@ -26,8 +38,15 @@ export class ControlClient implements AsyncDisposable {
   readonly #lines: AsyncGenerator<string>
   /** Called with the ledger's head of each answer */
   readonly #onHead: (head: LedgerHead) => void
+  readonly #withinMs: number
 
-  constructor(identity: string, streams: ControlStreams, onHead: (head: LedgerHead) => void = () => {}) {
+  constructor(
+    identity: string,
+    streams: ControlStreams,
+    onHead: (head: LedgerHead) => void = () => {},
+    withinMs = ANSWER_WITHIN_MS,
+  ) {
+    this.#withinMs = withinMs
     this.#identity = identity
     this.#streams = streams
     this.#lines = readLines(streams.output, CONTROL_LINE_MAX)
@@ -61,14 +80,15 @@ export class ControlClient implements AsyncDisposable {
   }
 
   stop(graceMs: number): Promise<Answer<"stopped">> {
-    return this.#call({ op: "stop", grace_ms: graceMs }, "stopped", "stop the bottle")
+    return this.#call({ op: "stop", grace_ms: graceMs }, "stopped", "end the agent", graceMs)
   }
 
   /** The ledger's entries after number `after`; with `follow` until the bottle ends. */
   async *ledger(after: number, follow: boolean): AsyncGenerator<LedgerEntry> {
     this.#send({ op: "ledger", after, follow })
     for (;;) {
-      const answer = await this.#answer("ledger", "read the ledger")
+      // Whoever follows waits for what may never happen.
+      const answer = await this.#answer("ledger", "read the ledger", follow ? undefined : this.#withinMs)
       yield* answer.entries
       if (answer.end) return
     }
@@ -83,26 +103,57 @@ export class ControlClient implements AsyncDisposable {
     request: ControlRequest,
     type: T,
     doing: string,
+    moreMs = 0,
   ): Promise<Answer<T>> {
     this.#send(request)
-    return this.#answer(type, doing)
+    return this.#answer(type, doing, this.#withinMs + moreMs)
   }
 
   #send(request: ControlRequest): void {
     this.#streams.input.write(`${JSON.stringify(request)}\n`)
   }
 
-  async #answer<T extends ControlAnswer["type"]>(type: T, doing: string): Promise<Answer<T>> {
-    const what = `Could not ${doing} of ${this.#identity}`
-    const line = await this.#lines.next()
-    if (line.done) {
-      const why = this.#streams.complaint() || "its gateway ended or does not answer"
-      throw new BottleError({ what, why, next: `See its log: bottle log ${this.#identity}` })
-    }
-    const answer = controlAnswer.parse(JSON.parse(line.value))
+  async #answer<T extends ControlAnswer["type"]>(
+    type: T,
+    doing: string,
+    withinMs: number | undefined,
+  ): Promise<Answer<T>> {
+    const fault = (why: string) =>
+      new BottleError({
+        what: `Could not ${doing} (${this.#identity})`,
+        why,
+        next: NEXT[type] ?? `See what it did: bottle log ${this.#identity}`,
+      })
+    const line = await within(this.#lines.next(), withinMs, () =>
+      fault(`its gateway did not answer within ${(withinMs ?? 0) / 1000} s`),
+    )
+    if (line.done) throw fault(this.#streams.complaint() || "its gateway ended or does not answer")
+    const answer = parseAnswer(line.value)
+    if (answer === undefined) throw fault("its gateway answered what this program does not understand")
     this.#onHead(answer.head)
-    if (answer.type === "error") throw new BottleError({ what, why: answer.reason })
-    if (answer.type !== type) throw new BottleError({ what, why: `the gateway answered "${answer.type}"` })
+    if (answer.type === "error") throw fault(answer.reason)
+    if (answer.type !== type) throw fault(`its gateway answered "${answer.type}"`)
     return answer as Answer<T>
+  }
+}
+
+function parseAnswer(line: string): ControlAnswer | undefined {
+  try {
+    return controlAnswer.safeParse(JSON.parse(line)).data
+  } catch {
+    return undefined
+  }
+}
+
+async function within<T>(promise: Promise<T>, ms: number | undefined, late: () => Error): Promise<T> {
+  if (ms === undefined) return promise
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), ms)
+  })
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    clearTimeout(timer)
   }
 }

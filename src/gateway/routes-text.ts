@@ -1,6 +1,7 @@
 /** The live routes as YAML that a person edits, and back. */
-import { parseDocument, stringify } from "yaml"
+import { type Document, parseDocument, stringify } from "yaml"
 import { z } from "zod"
+import { parseCidr } from "../policy/address.ts"
 import { canonicalHostRule } from "../policy/host.ts"
 import { canonicalPathRule } from "../policy/path.ts"
 import { type Policy, policy, type Route, route } from "../policy/schema.ts"
@@ -17,13 +18,13 @@ const routesFile = z.strictObject({
 })
 
 /** The policy that is live now. Throws a BottleError when the gateway is empty. */
-export async function livePolicy(client: ControlClient): Promise<Policy> {
+export async function livePolicy(client: ControlClient, identity: string): Promise<Policy> {
   const { status } = await client.status()
   if (status.policy !== undefined) return status.policy
   throw new BottleError({
     what: "The gateway has no routes loaded",
     why: "it was restarted and refuses everything",
-    next: "Load it: bottle reload <identity>",
+    next: `Load it: bottle reload ${identity}`,
   })
 }
 
@@ -37,7 +38,7 @@ export function parseRoutes(text: string, live: Policy): Policy {
   const document = parseDocument(text, { uniqueKeys: true })
   const fault = document.errors[0]
   if (fault !== undefined) throw broken(fault.message)
-  const read = routesFile.safeParse(document.toJS({ maxAliasCount: 0 }))
+  const read = routesFile.safeParse(plain(document))
   if (!read.success) {
     const issue = read.error.issues[0]
     throw broken(`${issue?.path.join(".") ?? "routes"}: ${issue?.message ?? "does not fit"}`)
@@ -49,8 +50,13 @@ export function parseRoutes(text: string, live: Policy): Policy {
     if (host === undefined) throw broken(`${entry.host} is not a host`)
     if (hosts.has(host)) throw broken(`${host} has two entries`)
     hosts.add(host)
-    const wrong = entry.paths?.find((rule) => canonicalPathRule(rule) === undefined)
-    if (wrong !== undefined) throw broken(`${host}: "${wrong}" is not a path rule`)
+    const paths = entry.paths?.map((rule) => {
+      const canonical = canonicalPathRule(rule)
+      if (canonical === undefined) throw broken(`${host}: "${rule}" is not a path rule`)
+      return canonical
+    })
+    const range = entry.private?.find((text) => parseCidr(text) === undefined)
+    if (range !== undefined) throw broken(`${host}: "${range}" is not a range of addresses, as in 10.0.0.0/8`)
     if (entry.auth && !credentials.has(entry.auth.credential)) {
       throw broken(
         `${host}: the credential "${entry.auth.credential}" is not loaded (there are: ${[...credentials].join(", ") || "none"})`,
@@ -62,13 +68,25 @@ export function parseRoutes(text: string, live: Policy): Policy {
     return {
       ...entry,
       host,
+      ...(paths ? { paths } : {}),
       intercept: entry.intercept ?? true,
       scheme: entry.scheme ?? "https",
       private: entry.private ?? [],
       origin: entry.origin ?? "edit",
     } as Route
   })
-  return policy.parse({ ...live, generation: live.generation + 1, routes })
+  const next = policy.safeParse({ ...live, generation: live.generation + 1, routes })
+  if (next.success) return next.data
+  const issue = next.error.issues[0]
+  throw broken(`${issue?.path.join(".") ?? "routes"}: ${issue?.message ?? "does not fit"}`)
+}
+
+function plain(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 })
+  } catch {
+    throw broken("anchors and aliases are not understood here: write the value out")
+  }
 }
 
 function broken(why: string): BottleError {

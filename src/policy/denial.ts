@@ -38,6 +38,15 @@ export function showable(text: string, max = 200): string {
   return clean.length <= max ? clean : `${clean.slice(0, max - 3)}...`
 }
 
+/** JSON that is safe to show on a terminal: hidden characters inside of strings are written as escapes. */
+export function showableJson(value: unknown, indent?: number): string {
+  const text = JSON.stringify(value, null, indent)
+  return text.replace(HIDDEN, (character) => {
+    if (character === "\n") return character
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
+  })
+}
+
 /** The denial as one line, beginning `<by>: `, for logs, git and the HTTP reason phrase. */
 export function denialLine(d: Denial): string {
   const allowed = d.allowed === "" ? "" : ` Allowed: ${d.allowed}.`
