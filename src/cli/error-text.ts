@@ -1,9 +1,12 @@
 /** A BottleError as people read it on stderr: what failed, why, what to do next. */
+import { showable } from "../policy/denial.ts"
 import type { BottleError } from "../runtime/error.ts"
 import { columns, isTerminal, paint, widthOf } from "../runtime/output.ts"
 
 /** Columns that the labels take */
 const LABEL = 7
+/** Longest line that is shown, in characters: a tool's own words, not a file of it. */
+const LINE_MAX = 2000
 
 /**
  * The lines of an error, coloured and wrapped for the terminal; a pipe gets each line as it is. Lines that begin with
@@ -27,8 +30,21 @@ function indented(line: string): string {
   return line === "" ? "" : " ".repeat(LABEL) + line
 }
 
+/**
+ * The lines of a text without what a terminal would act on: a reason may quote a gateway, a tool, or the name of a file
+ * that an agent chose.
+ */
+export function shownLines(text: string): string[] {
+  return text
+    .replace(/\u001b\[[0-9;]*m/g, "")
+    .replaceAll("\t", "    ")
+    .trimEnd()
+    .split(/\r?\n/)
+    .map((line) => showable(line, LINE_MAX))
+}
+
 function laidOut(text: string): string[] {
-  const lines = text.trimEnd().split("\n")
+  const lines = shownLines(text)
   if (!isTerminal("stderr")) return lines
   const room = Math.max(20, columns("stderr") - LABEL)
   return lines.flatMap((line) => (line.startsWith(" ") ? [line] : wrapped(line, room)))

@@ -1,7 +1,8 @@
 /** `bottle log <identity>`: the ledger, live from the gateway or from the state when the bottle has ended. */
 import { defineCommand } from "citty"
 import { recallHead } from "../bottle/ledger-head.ts"
-import { type LedgerEntry, verify } from "../policy/ledger.ts"
+import { showableJson } from "../policy/denial.ts"
+import { EMPTY_HEAD, type LedgerEntry, type LedgerHead, verify } from "../policy/ledger.ts"
 import { BottleError } from "../runtime/error.ts"
 import { paint, print, tell } from "../runtime/output.ts"
 import { readKeptLedger } from "../session/kept-ledger.ts"
@@ -22,11 +23,12 @@ export default defineCommand({
     const bottle = await findBottle(home, args.identity)
     const format = formatOf(args.format)
     const active = (await bottle.backend.list()).find((other) => other.identity === bottle.state.identity)
-    const live = active !== undefined && active.services.length > 0 && active.status !== "ended"
+    // A gateway that is gone while its agent lives leaves what it wrote in its volume.
+    const live = active?.status === "running"
     if (args.verify) return check(bottle, live)
     const colour = paint("stdout")
     const show = (entry: LedgerEntry) =>
-      print(format === "json" ? JSON.stringify(entry) : entryLine(entry, colour))
+      print(format === "json" ? showableJson(entry) : entryLine(entry, colour))
     if (!live) {
       for await (const entry of readKeptLedger(bottle)) show(entry)
       return 0
@@ -41,30 +43,30 @@ export default defineCommand({
 async function check(bottle: FoundBottle, live: boolean): Promise<number> {
   const { identity } = bottle.state
   const recalled = await recallHead(bottle.state)
-  const entries: LedgerEntry[] = []
-  const read = async (from: AsyncIterable<LedgerEntry>) => {
-    for await (const entry of from) entries.push(entry)
-  }
-  if (live) await withGateway(bottle, (client) => read(client.ledger(0, false)))
-  else await read(readKeptLedger(bottle))
-  const result = verify(entries)
+  const known = "head" in recalled ? recalled.head : undefined
   const broken = (seq: number, why: string) =>
     new BottleError({
       what: `The ledger of ${identity} does not hold at entry ${seq}`,
       why,
       next: "Do not trust what it says from there on",
     })
-  if ("fault" in result) throw broken(result.fault.seq, result.fault.reason)
-  if ("fault" in recalled) throw broken(recalled.fault.seq, recalled.fault.reason)
-  const known = recalled.head
-  if (known !== undefined && known.seq > 0) {
-    const entry = entries[known.seq - 1]
-    if (entry === undefined)
-      throw broken(known.seq, `it ends at entry ${result.head.seq}: entries were removed`)
-    if (entry.hash !== known.hash)
-      throw broken(known.seq, "it is not the entry that was there at the last contact")
+  let head: LedgerHead = EMPTY_HEAD
+  // Entry by entry: a ledger may be larger than memory.
+  const read = async (from: AsyncIterable<LedgerEntry>) => {
+    for await (const entry of from) {
+      const result = verify([entry], head)
+      if ("fault" in result) throw broken(result.fault.seq, result.fault.reason)
+      if (entry.seq === known?.seq && entry.hash !== known.hash)
+        throw broken(entry.seq, "it is not the entry that was there at the last contact")
+      head = result.head
+    }
   }
+  if (live) await withGateway(bottle, (client) => read(client.ledger(0, false)))
+  else await read(readKeptLedger(bottle))
+  if ("fault" in recalled) throw broken(recalled.fault.seq, recalled.fault.reason)
+  if (known !== undefined && known.seq > head.seq)
+    throw broken(known.seq, `it ends at entry ${head.seq}: entries were removed`)
   const contact = known === undefined ? "" : `, entry ${known.seq} as at the last contact`
-  tell(`${paint("stderr").good("whole")} ${identity}: ${entries.length} entries in one chain${contact}`)
+  tell(`${paint("stderr").good("whole")} ${identity}: ${head.seq} entries in one chain${contact}`)
   return 0
 }

@@ -3,7 +3,7 @@ import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty"
 import { nearest } from "../manifest/suggest.ts"
 import { BottleError, reasonOf, usageError } from "../runtime/error.ts"
 import { pad, paint, print, tell } from "../runtime/output.ts"
-import { errorText } from "./error-text.ts"
+import { errorText, shownLines } from "./error-text.ts"
 import { checkFlags } from "./flags.ts"
 import { VERBS } from "./verbs.ts"
 
@@ -93,6 +93,6 @@ function report(error: unknown): number {
   const what = "This is a fault of bottle itself"
   const next = "Please report it with the lines below"
   tell(errorText(new BottleError({ what, why: reasonOf(error), next })))
-  tell(error instanceof Error ? (error.stack ?? "") : "")
+  if (error instanceof Error) tell(shownLines(error.stack ?? "").join("\n"))
   return 1
 }

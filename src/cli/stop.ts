@@ -1,5 +1,6 @@
 /** `bottle stop <identity>`: ends the agent, and settles the bottle like any other end. */
 import { defineCommand } from "citty"
+import { showable } from "../policy/denial.ts"
 import { BottleError, reasonOf } from "../runtime/error.ts"
 import { paint, tell } from "../runtime/output.ts"
 import { settleOnce } from "../session/settle.ts"
@@ -29,7 +30,8 @@ export default defineCommand({
       try {
         await withGateway(bottle, (client) => client.stop(GRACE_MS))
       } catch (error) {
-        tell(colour.warn(`Its gateway could not end it, so it is ended from outside: ${reasonOf(error)}`))
+        const reason = showable(reasonOf(error), 400)
+        tell(colour.warn(`Its gateway could not end it, so it is ended from outside: ${reason}`))
       }
     }
     // One that had ended before keeps its own status.

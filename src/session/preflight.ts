@@ -1,7 +1,11 @@
 /** What a start will do, shown before it does it: names and places, never values. */
+import { showable } from "../policy/denial.ts"
 import type { Route } from "../policy/schema.ts"
 import { columns, pad, paint, tell, widthOf } from "../runtime/output.ts"
 import type { Prepared } from "./prepare.ts"
+
+/** Longest path that is shown, in characters; the folders of a repository are named by whoever made it. */
+const PATH_MAX = 4096
 
 /** The plan as data, for `--format json`. */
 export function preflightData(prepared: Prepared) {
@@ -63,7 +67,13 @@ export function showPreflight(prepared: Prepared): void {
     ],
     [
       "workspace",
-      [spec.cwd === undefined ? (spec.resume ? "as it was left" : "empty") : `a copy of ${spec.cwd}`],
+      [
+        spec.cwd === undefined
+          ? spec.resume
+            ? "as it was left"
+            : "empty"
+          : `a copy of ${showable(spec.cwd, PATH_MAX)}`,
+      ],
     ],
     ["env", exposedNames(prepared).map((name) => `${name} ${colour.dim("exposed to the agent")}`)],
     ["skills", agent.skills.length === 0 ? [] : [agent.skills.join(", ")]],
@@ -95,7 +105,7 @@ function exposedNames({ bottle }: Prepared): string[] {
 function repoLines({ agent }: Prepared, colour: ReturnType<typeof paint>): string[] {
   if (agent.origin === "home") return []
   return [
-    colour.warn(`shipped by the repository: ${agent.file}`),
+    colour.warn(`shipped by the repository: ${showable(agent.file, PATH_MAX)}`),
     colour.warn(`sha256 ${agent.hash.slice(0, 32)}`),
   ]
 }
