@@ -58,8 +58,10 @@ export async function startBottle(
   const keep = headKeeper(state)
   let client: ControlClient | undefined
   const load = async (streams: ControlStreams) => {
-    client = new ControlClient(state.identity, streams, keep.onHead)
-    await client.load({
+    const way = new ControlClient(state.identity, streams, keep.onHead)
+    scope.undo("the way to the gateway", () => way[Symbol.asyncDispose]())
+    client = way
+    await way.load({
       ca: authority,
       extra_ca: prepared.extraCa,
       tokens: secrets.tokens,

@@ -59,7 +59,13 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
     [LABEL_STARTED]: context.startedAt,
     [LABEL_DAEMONS]: plan.daemons.join(","),
   })
-  const volume = (role: string, name: string) => ({ name, labels: labels(role) })
+  // The same for every session of a bottle: newer Compose offers to make a volume anew whose labels have changed.
+  const volume = (role: string, name: string) => ({
+    name,
+    labels: { [LABEL_IDENTITY]: plan.identity, [LABEL_ROLE]: role, [LABEL_HOME]: context.home },
+  })
+  // What is resumed must be there: an empty workspace in place of a lost one would be taken for the kept one.
+  const kept = (role: string, name: string) => (plan.resume ? { name, external: true } : volume(role, name))
   const hardening = {
     init: true,
     read_only: true,
@@ -125,9 +131,9 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
       },
     },
     volumes: {
-      home: volume("home", names.volumes.home),
-      workspace: volume("workspace", names.volumes.workspace),
-      ledger: volume("ledger", names.volumes.ledger),
+      home: kept("home", names.volumes.home),
+      workspace: kept("workspace", names.volumes.workspace),
+      ledger: kept("ledger", names.volumes.ledger),
       sock: {
         ...volume("sock", names.volumes.sock),
         driver_opts: { type: "tmpfs", device: "tmpfs", o: "size=16m,mode=0755,nosuid,nodev,noexec" },

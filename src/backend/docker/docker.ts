@@ -1,4 +1,4 @@
-/** The docker command line: every call of it goes through here, bounded in time and with its own words on failure. */
+/** Calls of the docker command whose failure is an error: bounded in time, with docker's own words. */
 import { BottleError } from "../../runtime/error.ts"
 import { lastLines, type RunRequest, run } from "../../runtime/spawn.ts"
 
@@ -28,6 +28,9 @@ function adviceFor(why: string): string {
     return "Free disk space (`docker system df` shows Docker's own), then try again"
   if (/cannot connect|is the docker daemon running|connection refused/i.test(why)) {
     return "Start Docker, and see that `docker version` answers"
+  }
+  if (/external volume .* not found/i.test(why)) {
+    return "Its work is no longer in Docker: something else removed the volume, and there is nothing to resume"
   }
   if (/permission denied/i.test(why)) return "See that you may use Docker: `docker version` must answer"
   if (/already in use|is already used/i.test(why)) return "Run `bottle cleanup`, then try again"

@@ -3,7 +3,7 @@ import type { ControlStreams } from "../../gateway/control-client.ts"
 import { ensureImages } from "../../image/ensure.ts"
 import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
-import { lastLines, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
+import { lastLines, run, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
 import { composeProject, PROXY_VARIABLES } from "./compose.ts"
 import { askDocker, docker } from "./docker.ts"
@@ -14,6 +14,12 @@ import { removeBottle } from "./remove.ts"
 
 /** Keys that leave the agent's terminal without ending it. */
 const DETACH_KEYS = "ctrl-\\,d"
+
+/** A question about a container is answered within this, in milliseconds. */
+const ASKED_WITHIN_MS = 60_000
+
+/** The current folder may be anyone's: its `.env` would name the project and fill the containers' environment. */
+const COMPOSE = ["compose", "--progress", "quiet", "--env-file", "/dev/null"]
 
 export async function launchBottle(
   plan: SandboxPlan,
@@ -33,14 +39,21 @@ export async function launchBottle(
   await scope.phase("create", () =>
     docker(
       "create the bottle's containers",
-      ["compose", "--progress", "quiet", "-f", "-", "create", "--no-build"],
+      [...COMPOSE, "--project-name", names.project, "-f", "-", "create", "--no-build"],
       { input: JSON.stringify(project), env: composeEnv(), signal, timeoutMs: 120_000 },
     ),
   )
-  const gateway = scope.phase("gateway", () => startGateway(plan.identity, engine, load, signal))
   const copies = scope.phase("copies", async () => {
     if (plan.trees.length > 0) await copyTrees(names.agent, plan.trees, signal)
     if (plan.workspaceFrom !== undefined) await copyWorkspace(names.agent, plan.workspaceFrom, signal)
+  })
+  const gateway = scope.phase("gateway", async () => {
+    // A loaded gateway waits two minutes for its sandbox, and a large folder takes longer to copy.
+    const whenCopied = async (streams: ControlStreams) => {
+      if (plan.workspaceFrom !== undefined) await copies
+      await load(streams)
+    }
+    await startGateway(plan.identity, engine, whenCopied, signal)
   })
   // The sandbox waits for its gateway by itself, so both come up at once.
   const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal))
@@ -55,9 +68,14 @@ export async function launchBottle(
   return sandbox
 }
 
-/** Compose fills variables without a value from its own environment, and ours are to have none. */
+/**
+ * Compose fills variables without a value from its own environment, and ours are to have none; what the user set for
+ * projects of their own (COMPOSE_PROFILES, COMPOSE_FILE) is not about ours.
+ */
 function composeEnv(): Record<string, string | undefined> {
-  return { ...hostEnv(), ...Object.fromEntries(PROXY_VARIABLES.map((name) => [name, undefined])) }
+  const env = hostEnv()
+  const away = [...PROXY_VARIABLES, ...Object.keys(env).filter((name) => name.startsWith("COMPOSE_"))]
+  return { ...env, ...Object.fromEntries(away.map((name) => [name, undefined])) }
 }
 
 /** Finds the images, and builds those that are missing. */
@@ -91,7 +109,12 @@ async function startGateway(
     return load(controlOf(identity))
   }
   const streams = await engine.attach(sidecars)
-  await engine.start(sidecars, "start the gateway", signal)
+  try {
+    await engine.start(sidecars, "start the gateway", signal)
+  } catch (error) {
+    await streams[Symbol.asyncDispose]()
+    throw error
+  }
   return load(streams)
 }
 
@@ -125,7 +148,7 @@ async function startAgent(
   mode: Session["mode"],
   engine: Engine | undefined,
   signal: AbortSignal,
-): Promise<"left" | "started"> {
+): Promise<number | "started"> {
   if (mode === "detached") {
     if (engine !== undefined) await engine.start(container, "start the sandbox", signal)
     else await docker("start the sandbox", ["start", container], { signal })
@@ -133,20 +156,29 @@ async function startAgent(
   }
   const attach =
     mode === "terminal" ? ["--attach", "--interactive", "--detach-keys", DETACH_KEYS] : ["--attach"]
-  await spawnInherit(["docker", "start", ...attach, container])
-  return "left"
+  return spawnInherit(["docker", "start", ...attach, container])
 }
 
-/** docker's own exit status does not tell a detach from an end, so the container is asked. */
-async function endOf(container: string, session: Promise<unknown>): Promise<SessionEnd> {
-  if ((await session) === "started") return { kind: "detached" }
-  const state = await askDocker(["inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", container])
-  const [running, code] = state.trim().split(" ")
+/**
+ * docker's own exit status does not tell a detach from an end, so the container is asked. When it is gone, somebody
+ * else who saw the end has settled the bottle, and what docker left with is the agent's status.
+ */
+async function endOf(container: string, session: Promise<number | "started">): Promise<SessionEnd> {
+  const left = await session
+  if (left === "started") return { kind: "detached" }
+  const format = "{{.State.Running}} {{.State.ExitCode}}"
+  const asked = await run(["docker", "inspect", "--format", format, container], {
+    timeoutMs: ASKED_WITHIN_MS,
+  })
+  const [running, code] = asked.stdout.trim().split(" ")
   if (running === "true") return { kind: "detached" }
-  if (code === undefined) {
-    throw new BottleError({ what: "The agent's container is gone", why: "something else removed it" })
-  }
-  return { kind: "exited", code: Number(code) }
+  if (code !== undefined) return { kind: "exited", code: Number(code) }
+  if (/no such (object|container)/i.test(asked.stderr)) return { kind: "exited", code: left }
+  throw new BottleError({
+    what: "Docker does not say how the agent ended",
+    why: lastLines(asked.stderr, 4),
+    next: "Start Docker, and run `bottle cleanup`: it keeps what there is to keep",
+  })
 }
 
 /** One network for all gateways of a home: Docker has room for about 30 networks, and gateways need no company. */
