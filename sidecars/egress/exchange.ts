@@ -30,6 +30,7 @@ import type { Field, RequestHead } from "./http1/head.ts"
 import { passableTrailers } from "./http1/hop.ts"
 import { answerInternal } from "./internal-host.ts"
 import { IDLE_MS } from "./limits.ts"
+import type { Live } from "./live.ts"
 import { credentialField, passableFields, requestText } from "./outgoing.ts"
 import { holdsForeignPlaceholder, trailersHoldPlaceholder } from "./placeholder.ts"
 import type { Upstream } from "./pool.ts"
@@ -55,6 +56,8 @@ export interface Allowed {
   secrets: readonly string[] | undefined
   /** For refusals */
   subject: Subject
+  /** Rules that it was decided on */
+  live: Live
   /** Time the head was complete, in ms of `performance.now()` */
   startedAt: number
 }
@@ -99,6 +102,7 @@ export function admit(
     credential: undefined,
     secrets: undefined,
     subject,
+    live,
     startedAt,
   }
   // An inspector looks here, at `forward`, `fields` and the body's pieces in `sendBody`: after what could be a
@@ -167,6 +171,10 @@ export async function exchange(
     let clean = false
     try {
       if (client.peerGone) throw new ClientGone("the client is gone")
+      // The rules may have changed while this request waited for its connection.
+      if (gate.live !== allowed.live && !trip.allowed()) {
+        throw new Refused(503, upstreamUnreachable(subject, destination.host, "the policy changed"))
+      }
       upstream.wire.idleAfter(IDLE_MS)
       client.idleAfter(IDLE_MS)
       const sending = sendRequest(gate, client, upstream, allowed, body, trip)

@@ -46,29 +46,33 @@ export class Journal {
     this.#send = send
   }
 
-  /** Reports one event at once, outside of all sums: rare ones only. */
+  /** Sends one event as it is. */
   note(kind: string, data: Data): void {
     this.#send({ by: "egress", kind, data })
   }
 
   allow(passage: Passage): void {
     const { method, host, status, up, down } = passage
-    if (this.#take()) {
-      this.note("allow", {
-        method,
-        host,
-        path: showable(passage.path, REPORT_PATH_MAX),
-        status,
-        up,
-        down,
-        ms: Math.round(passage.ms),
-        auth: passage.auth,
-      })
-      return
+    const one: Data = {
+      method,
+      host,
+      path: showable(passage.path, REPORT_PATH_MAX),
+      status,
+      up,
+      down,
+      ms: Math.round(passage.ms),
+      auth: passage.auth,
     }
-    const sum = this.#sum("allow", `${method} ${status} ${host}`, { method, host, status, up: 0, down: 0 })
-    sum.up = Number(sum.up) + up
-    sum.down = Number(sum.down) + down
+    this.#transfer("allow", one, `${method} ${status} ${host}`, { method, host, status })
+  }
+
+  /** Reports the end of a tunnel or WebSocket: `up` and `down` are bytes, `ms` its life. */
+  ended(
+    kind: "tunnel-end" | "websocket-end",
+    end: { host: string; up: number; down: number; ms: number },
+  ): void {
+    const { host } = end
+    this.#transfer(kind, { ...end, ms: Math.round(end.ms) }, host, { host })
   }
 
   deny(denial: Denial, attempt: Attempt): void {
@@ -104,6 +108,17 @@ export class Journal {
     for (const { kind, data } of this.#sums.values()) this.note(kind, data)
     this.#sums = new Map()
     this.#seen = new Set()
+  }
+
+  /** One event with bytes while there are few; beyond, a sum under `key` that keeps what `shared` says. */
+  #transfer(kind: string, one: Data, key: string, shared: Data): void {
+    if (this.#take()) {
+      this.note(kind, one)
+      return
+    }
+    const sum = this.#sum(kind, key, { ...shared, up: 0, down: 0 })
+    sum.up = Number(sum.up) + Number(one.up)
+    sum.down = Number(sum.down) + Number(one.down)
   }
 
   #sum(kind: string, key: string, first: Data): Data {

@@ -37,7 +37,7 @@ export async function carryOpaque(gate: Gate, client: Wire, tunnel: Tunnel): Pro
   gate.flights.add(flight)
   client.idleAfter(IDLE_MS)
   upstream.idleAfter(IDLE_MS)
-  gate.journal.note("tunnel", { host: tunnel.host, port: tunnel.port })
+  gate.journal.repeatable("tunnel", { host: tunnel.host, port: tunnel.port })
   try {
     // The policy may have changed while the connection was being made.
     if (!flight.allowed()) return
@@ -49,11 +49,11 @@ export async function carryOpaque(gate: Gate, client: Wire, tunnel: Tunnel): Pro
     client.finish()
     upstream.finish()
     gate.flights.delete(flight)
-    gate.journal.note("tunnel-end", {
+    gate.journal.ended("tunnel-end", {
       host: tunnel.host,
       up: upstream.bytesOut,
       down: upstream.bytesIn,
-      ms: Math.round(performance.now() - startedAt),
+      ms: performance.now() - startedAt,
     })
   }
 }

@@ -42,11 +42,11 @@ export async function joinWebSocket(
       copy(upstream.wire, client, frames).finally(() => client.finish()),
     ])
   } finally {
-    gate.journal.note("websocket-end", {
+    gate.journal.ended("websocket-end", {
       host: destination.host,
       up: client.bytesIn - before.up,
       down: upstream.wire.bytesIn - before.down,
-      ms: Math.round(performance.now() - startedAt),
+      ms: performance.now() - startedAt,
     })
   }
 }

@@ -199,7 +199,12 @@ export class BodyWriter {
     const size = this.#size
     this.#parts = []
     this.#size = 0
-    return this.#sink.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts, size))
+    if (parts.length === 1) return this.#sink.write(parts[0]!)
+    if (size < BATCH_BYTES) return this.#sink.write(Buffer.concat(parts, size))
+    // Large pieces are not copied: memory of 100 MB of copies is only given back when the collector comes round.
+    let more = true
+    for (const part of parts) more = this.#sink.write(part)
+    return more
   }
 
   /** Resolves when more may be written. Throws SinkGone. */
