@@ -77,7 +77,9 @@ test("a resume whose volumes are gone says so and starts nothing", async () => {
 test("a kept log holds all that Docker has, however much that is", async () => {
   const line = "x".repeat(1000)
   const script = `for i in $(seq 18000); do echo ${line}; done; echo the-last-line; exit 4`
-  const { stderr } = await scripted.start(script, { args: ["--prompt", "x"] })
-  const log = readFileSync(`${stateOf(scripted.world.home, identityIn(stderr)).log}/agent.log`, "utf8")
+  const identity = await scripted.detached(script)
+  await scripted.ended(identity)
+  await scripted.world.ok("cleanup", "--yes")
+  const log = readFileSync(`${stateOf(scripted.world.home, identity).log}/agent.log`, "utf8")
   expect(log).toContain("the-last-line")
 })
