@@ -79,9 +79,14 @@ export async function run(argv: readonly string[], request: RunRequest = {}): Pr
       ? undefined
       : setTimeout(() => {
           late = true
-          stopper.stop()
+          giveUp()
         }, request.timeoutMs)
-  const unlisten = stopOnAbort(stopper, request.signal)
+  const giveUp = () => {
+    stopper.stop()
+    // The child may be gone, and something that it left behind may hold its pipes.
+    if (child.exitCode !== null || child.signalCode !== null) destroyPipes(child)
+  }
+  const unlisten = onAbort(request.signal, giveUp)
   let code: number
   let faultOfInput: unknown
   try {
@@ -120,7 +125,7 @@ export async function run(argv: readonly string[], request: RunRequest = {}): Pr
 export async function spawnInherit(argv: readonly string[], request: SpawnRequest = {}): Promise<number> {
   const child = start(argv, request, { stdio: "inherit" })
   const stopper = new Stopper(child)
-  const unlisten = stopOnAbort(stopper, request.signal)
+  const unlisten = onAbort(request.signal, () => stopper.stop())
   try {
     const code = await exitOf(child, argv, request)
     if (request.signal?.aborted) throw interrupted(argv[0]!, request.signal)
@@ -135,7 +140,7 @@ export async function spawnInherit(argv: readonly string[], request: SpawnReques
 export function spawnStreaming(argv: readonly string[], request: SpawnRequest = {}): StreamingProcess {
   const child = start(argv, request, { stdio: ["pipe", "pipe", "pipe"] })
   const stopper = new Stopper(child)
-  const unlisten = stopOnAbort(stopper, request.signal)
+  const unlisten = onAbort(request.signal, () => stopper.stop())
   const exited = exitOf(child, argv, request).finally(() => {
     stopper.clear()
     unlisten()
@@ -210,6 +215,13 @@ function startError(error: unknown, argv: readonly string[], request: SpawnReque
 
 function interrupted(tool: string, signal: AbortSignal): BottleError {
   if (signal.reason instanceof BottleError) return signal.reason
+  if (signal.reason instanceof DOMException && signal.reason.name === "TimeoutError") {
+    return new BottleError({
+      what: `\`${tool}\` did not answer in time`,
+      next: `See why \`${tool}\` hangs, then try again`,
+      cause: signal.reason,
+    })
+  }
   return new BottleError({ what: `interrupted while \`${tool}\` ran`, exitCode: 130, cause: signal.reason })
 }
 
@@ -239,11 +251,10 @@ class Stopper {
   }
 }
 
-function stopOnAbort(stopper: Stopper, signal: AbortSignal | undefined): () => void {
+function onAbort(signal: AbortSignal | undefined, action: () => void): () => void {
   if (signal === undefined) return () => {}
-  const onAbort = () => stopper.stop()
-  signal.addEventListener("abort", onAbort, { once: true })
-  return () => signal.removeEventListener("abort", onAbort)
+  signal.addEventListener("abort", action, { once: true })
+  return () => signal.removeEventListener("abort", action)
 }
 
 interface Capture {

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Readable } from "node:stream"
 import { BottleError } from "../../src/runtime/error.ts"
 import { CAPTURE_LIMIT, lastLines, run, spawnInherit, spawnStreaming } from "../../src/runtime/spawn.ts"
+import { temporaryFolder } from "../fixtures/temporary-folder.ts"
 
 async function failure(promise: Promise<unknown>): Promise<BottleError> {
   try {
@@ -94,6 +95,21 @@ describe("run", () => {
   test("stops a child that writes more than the capture bound", async () => {
     const error = await failure(run(["head", "-c", String(CAPTURE_LIMIT + 1), "/dev/zero"]))
     expect(error.what).toContain("more than 16 MiB")
+  })
+
+  test("ends in time although something that the child left behind holds its pipes", async () => {
+    using folder = temporaryFolder()
+    const fifo = join(folder.path, "fifo")
+    await run(["mkfifo", fifo])
+    // The child ends at once; its own child waits for someone to write.
+    const left = run(["sh", "-c", `cat ${fifo} & exit 0`], { timeoutMs: 200 })
+    expect((await failure(left)).what).toContain("did not end within")
+    writeFileSync(fifo, "")
+  })
+
+  test("says that a tool did not answer when the caller's time is over", async () => {
+    const error = await failure(run(["sleep", "60"], { signal: AbortSignal.timeout(50) }))
+    expect(error.what).toBe("`sleep` did not answer in time")
   })
 
   test("keeps output up to the capture bound whole", async () => {
