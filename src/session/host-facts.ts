@@ -45,14 +45,24 @@ export function hostProxy(env: HostEnv): HostProxy | undefined {
   if (url === undefined || url.protocol !== "http:")
     throw refuse("only http://[user:password@]host:port is understood")
   const host = url.hostname.replace(/^\[|\]$/g, "")
-  if (host === "localhost" || host === "::1" || host.startsWith("127.")) {
+  if (host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."))) {
     throw refuse("it listens on this machine's loopback, which a gateway in a container cannot reach")
   }
-  const user = decodeURIComponent(url.username)
+  const [user, password] = [decoded(url.username), decoded(url.password)]
+  if (user === undefined || password === undefined)
+    throw refuse("its user or password holds a % that begins no escape")
   return {
     variable,
     proxy: { host, port: url.port === "" ? 80 : Number(url.port) },
-    ...(user === "" ? {} : { userinfo: `${user}:${decodeURIComponent(url.password)}` }),
+    ...(user === "" ? {} : { userinfo: `${user}:${password}` }),
+  }
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
   }
 }
 
