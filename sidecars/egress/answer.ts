@@ -1,6 +1,6 @@
 /** From the upstream's answer to the client's: interim answers, head, body, trailers, scrubbed where they must be. */
 import { responseUndecodable, upstreamProtocol } from "../../src/policy/denials.ts"
-import type { Allowed } from "./exchange.ts"
+import type { Allowed } from "./admit.ts"
 import type { Gate } from "./gate.ts"
 import { BodyReader, BodyWriter, pump } from "./http1/body.ts"
 import { HttpFault } from "./http1/fault.ts"

@@ -1,13 +1,15 @@
 /** One client connection: requests one after the other, until one of them ends it. */
 import { badRequest, describeRequest, upstreamUnreachable } from "../../src/policy/denials.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import { admit, ClientGone, exchange, serveInternal, withoutQuery } from "./exchange.ts"
+import { admit, withoutQuery } from "./admit.ts"
+import { ClientGone, exchange } from "./exchange.ts"
 import type { Gate } from "./gate.ts"
 import { BodyReader } from "./http1/body.ts"
 import { type CheckedHead, checkHead } from "./http1/check.ts"
 import { HttpFault } from "./http1/fault.ts"
 import { parseRequestHead, type RequestHead } from "./http1/head.ts"
 import { readHead } from "./http1/read.ts"
+import { answerInternal } from "./internal-host.ts"
 import type { Attempt } from "./journal.ts"
 import { DRAIN_KEEP_BYTES, DRAIN_MS, HEAD_MS, KEEP_ALIVE_MS } from "./limits.ts"
 import { refusalAnswer } from "./refusal.ts"
@@ -78,7 +80,7 @@ async function serveOne(
     const admitted = admit(gate, head, checked, tunnel)
     if ("internal" in admitted) {
       const keep = checked.keepAlive && body.done
-      serveInternal(gate, client, head, admitted.internal, !keep)
+      client.write(answerInternal(gate.live, head.method, admitted.internal, !keep))
       return keep ? "keep" : "close"
     }
     return (await exchange(gate, client, admitted, body)) ? "keep" : "close"

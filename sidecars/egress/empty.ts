@@ -1,6 +1,6 @@
 /** A gateway that holds nothing: it refuses everything, and says with which command it is loaded again. */
 import { describeRequest, notLoaded } from "../../src/policy/denials.ts"
-import { withoutQuery } from "./exchange.ts"
+import { withoutQuery } from "./admit.ts"
 import { HttpFault } from "./http1/fault.ts"
 import { parseRequestHead, type RequestHead } from "./http1/head.ts"
 import { readHead } from "./http1/read.ts"

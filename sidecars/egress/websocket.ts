@@ -1,7 +1,7 @@
 /** WebSocket after its handshake: bytes both ways, the upstream's messages scrubbed where a credential was sent. */
 import { createHash } from "node:crypto"
 import { upstreamProtocol } from "../../src/policy/denials.ts"
-import type { Allowed } from "./exchange.ts"
+import type { Allowed } from "./admit.ts"
 import { FrameFault, FrameScrubber } from "./frames.ts"
 import type { Gate } from "./gate.ts"
 import { NO_BODY } from "./http1/framing.ts"
