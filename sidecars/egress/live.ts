@@ -43,8 +43,18 @@ export function compileLive(policy: Policy): Live {
     }
     hostAddresses.add(canonical)
   }
+  for (const { host, auth } of policy.routes) {
+    const name = auth?.scheme.startsWith("header:") ? auth.scheme.slice("header:".length) : undefined
+    if (name !== undefined && OWN_FIELDS.test(name)) {
+      throw new Error(`route "${showable(host)}": a credential cannot be the header ${name}`)
+    }
+  }
   return { policy, table: compileRoutes(policy), hostAddresses }
 }
+
+/** Fields that say where a message goes and how long it is: a credential there would change what the upstream reads. */
+const OWN_FIELDS =
+  /^(host|connection|content-length|transfer-encoding|trailer|te|upgrade|expect|keep-alive|accept-encoding|proxy-.*|sec-websocket-.*)$/i
 
 /** System bundles of Debian, Fedora and Alpine, in that order: the first that is there counts. */
 const SYSTEM_BUNDLES = [

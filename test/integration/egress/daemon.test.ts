@@ -85,6 +85,14 @@ describe("commands", () => {
         type: "policy",
         policy: { ...policy, generation: 2, routes: [route(HOST, { private: ["10.0.0.1/8"] })] },
       },
+      {
+        type: "policy",
+        policy: {
+          ...policy,
+          generation: 2,
+          routes: [route(HOST, { auth: { scheme: "header:Transfer-Encoding", credential: "x" } })],
+        },
+      },
       { type: "load", ...{ ca: { cert: "x", key: "sk-very-secret-key" } }, extra_ca: "", tokens: {}, policy },
       { ...egress.load, extra_ca: "not PEM" },
       { type: "nonsense", token: "sk-very-secret-key" },
