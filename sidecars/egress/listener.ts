@@ -31,7 +31,8 @@ export function listen(path: string, take: (client: Wire) => Promise<void>): Pro
   rmSync(path, { force: true })
   return new Promise((resolve, reject) => {
     server.once("error", reject)
-    server.listen(path, () => {
+    // A burst of connections waits in the kernel instead of being refused there.
+    server.listen({ path, backlog: CLIENTS_MAX }, () => {
       server.off("error", reject)
       // The agent connects under another uid; who gets this far is decided by the folder.
       chmodSync(path, 0o666)
