@@ -2,9 +2,9 @@
  * The gateway as a whole: what is loaded, which daemons live, whether the sandbox is there, and the ledger over it
  * all. Every way out of "loaded and recorded" leads to refusing traffic.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import type { Server } from "node:net"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
 import type { LedgerEvent } from "../../src/policy/ledger.ts"
 import type { Policy } from "../../src/policy/schema.ts"
 import type { ControlAnswer, ControlRequest, GatewayStatus } from "../../src/policy/wire/control.ts"
@@ -14,8 +14,10 @@ import { reasonOf } from "../../src/runtime/error.ts"
 import { serveControl, serveStdio } from "./control-server.ts"
 import { type DaemonCommand, DaemonProcess } from "./daemon-process.ts"
 import type { DaemonSpec } from "./daemons.ts"
+import { InnerAnswers } from "./inner-answers.ts"
 import { LedgerWriter } from "./ledger-writer.ts"
 import { type InnerAnswer, Lifeline } from "./lifeline.ts"
+import { Notes } from "./notes.ts"
 import { writeTrustFiles } from "./trust-files.ts"
 
 /** Grace of a daemon between SIGTERM and SIGKILL, below Docker's 10 s, in milliseconds. */
@@ -30,11 +32,6 @@ const EMPTY_AFTER_MS = 5000
 const ORPHAN_AFTER_MS = 120_000
 /** Pause between tries to write a ledger that failed, in milliseconds. */
 const LEDGER_RETRY_MS = 500
-
-/** How the agent ended; the host reads it after both containers are gone. */
-const EXIT_NOTE = "exit.json"
-/** When an agent of this bottle started for the first time. */
-const FIRST_LAUNCH_NOTE = "first-launch.json"
 
 export interface GatewayOptions {
   identity: string
@@ -69,7 +66,8 @@ export class Gateway {
   #ending = false
   /** Resolves when the change of what is in force that was begun last is over */
   #turn: Promise<unknown> = Promise.resolve()
-  #innerWaiters: { types: InnerAnswer["type"][]; settle: (answer: InnerAnswer | undefined) => void }[] = []
+  readonly #answers = new InnerAnswers()
+  readonly #notes: Notes
   #followers = new Set<() => void>()
   #timers: NodeJS.Timeout[] = []
   #retry: NodeJS.Timeout | undefined
@@ -77,6 +75,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     this.#ledger = new LedgerWriter(options.ledgerDir)
+    this.#notes = new Notes(dirname(options.ledgerDir))
     this.#daemons = options.daemons.map(
       (spec) =>
         new DaemonProcess(spec, options.command, {
@@ -162,15 +161,21 @@ export class Gateway {
 
   /** One change of what is in force at a time: of two that follow the same generation, the second is refused. */
   #inTurn(change: () => Promise<ControlAnswer>): Promise<ControlAnswer> {
-    const turn = this.#turn.then(() => {
+    const turn = this.#turn.then(async () => {
       if (this.#state === "ended" || this.#ending) throw new Error("the bottle has ended")
-      if (this.#halted !== undefined) {
-        throw new Error(`the ledger cannot be written (${this.#halted}), so all traffic is stopped`)
-      }
-      return change()
+      this.#refuseHalted()
+      const answer = await change()
+      // What could not be written down is not answered as done.
+      this.#refuseHalted()
+      return answer
     })
     this.#turn = turn.catch(() => {})
     return turn
+  }
+
+  #refuseHalted(): void {
+    if (this.#halted === undefined) return
+    throw new Error(`the ledger cannot be written (${this.#halted}), so all traffic is stopped`)
   }
 
   async #onLoad(request: Extract<ControlRequest, { op: "load" }>): Promise<ControlAnswer> {
@@ -253,9 +258,8 @@ export class Gateway {
 
   async #onLaunch(launch: Launch): Promise<ControlAnswer> {
     if (this.#load === undefined) throw new Error("the gateway is empty: load it first")
-    const since = this.#firstLaunch()
-    // Of an earlier session: it must not stand for the end of this one.
-    rmSync(this.#notePath(EXIT_NOTE), { force: true })
+    const since = this.#notes.firstLaunch()
+    this.#notes.forgetExit()
     const answer = await this.#askInner({ type: "launch", launch, since }, ["started", "failed"])
     if (answer.type !== "started") throw new Error(describe(answer))
     this.#state = "running"
@@ -278,7 +282,7 @@ export class Gateway {
 
   async #onStop(graceMs: number): Promise<ControlAnswer> {
     if (this.#lifeline.send({ type: "stop", grace_ms: graceMs })) {
-      await this.#waitInner(["exited", "failed"], graceMs + 5000)
+      await this.#answers.wait(["exited", "failed"], graceMs + 5000)
     }
     void this.end("stopped by its owner")
     return { type: "stopped", head: this.#ledger.head }
@@ -295,17 +299,16 @@ export class Gateway {
         data: { code, workspace: workspace.verdict, detail: workspace.detail },
       })
       try {
-        this.#note(EXIT_NOTE, { code, workspace })
+        this.#notes.exit({ code, workspace })
       } catch (error) {
         this.#options.log("init", `cannot note how the agent ended: ${reasonOf(error)}`)
       }
     }
-    const waiter = this.#innerWaiters.find(({ types }) => types.includes(message.type))
-    waiter?.settle(message)
+    this.#answers.take(message)
   }
 
   async #sandboxEnded(reason: string): Promise<void> {
-    for (const waiter of [...this.#innerWaiters]) waiter.settle(undefined)
+    this.#answers.drop()
     if (this.#ending) return
     this.#state = "ended"
     await this.end(reason)
@@ -315,26 +318,11 @@ export class Gateway {
     message: Parameters<Lifeline["send"]>[0],
     types: InnerAnswer["type"][],
   ): Promise<InnerAnswer> {
-    const answer = this.#waitInner(types, INNER_ANSWER_MS)
+    const answer = this.#answers.wait(types, INNER_ANSWER_MS)
     if (!this.#lifeline.send(message)) throw new Error("the sandbox is not connected to its gateway")
     const settled = await answer
     if (settled === undefined) throw new Error("the sandbox ended or did not answer in time")
     return settled
-  }
-
-  #waitInner(types: InnerAnswer["type"][], withinMs: number): Promise<InnerAnswer | undefined> {
-    return new Promise((resolve) => {
-      const waiter = {
-        types,
-        settle: (answer: InnerAnswer | undefined) => {
-          clearTimeout(timer)
-          this.#innerWaiters = this.#innerWaiters.filter((other) => other !== waiter)
-          resolve(answer)
-        },
-      }
-      const timer = setTimeout(() => waiter.settle(undefined), withinMs)
-      this.#innerWaiters.push(waiter)
-    })
   }
 
   #nextEntry(gone: AbortSignal): Promise<void> {
@@ -426,35 +414,6 @@ export class Gateway {
   #forget(): void {
     this.#load = undefined
     for (const daemon of this.#daemons) daemon.keep(undefined)
-  }
-
-  /**
-   * Time of the bottle's first launch, in milliseconds: what changed in the workspace after it is the agent's work,
-   * also when the bottle was resumed since and nothing changed in the session that ends.
-   */
-  #firstLaunch(): number {
-    let text: string
-    try {
-      text = readFileSync(this.#notePath(FIRST_LAUNCH_NOTE), "utf8")
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
-      const at = Date.now()
-      this.#note(FIRST_LAUNCH_NOTE, { at })
-      return at
-    }
-    const { at } = JSON.parse(text) as { at: number }
-    return at
-  }
-
-  /** Writes a note beside the ledger, where it outlives the gateway: by rename, so that it is never half there. */
-  #note(name: string, value: unknown): void {
-    const path = this.#notePath(name)
-    writeFileSync(`${path}.new`, JSON.stringify(value), { mode: 0o600 })
-    renameSync(`${path}.new`, path)
-  }
-
-  #notePath(name: string): string {
-    return join(dirname(this.#options.ledgerDir), name)
   }
 
   #after(ms: number, action: () => void): void {
