@@ -10,6 +10,7 @@ import { connect as connectTls } from "node:tls"
 import { EGRESS_PORT, INTERNAL_HOST } from "../../src/policy/paths.ts"
 import type { Probe, ProbeResult } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
+import { judgeInterfaces, judgeStatus } from "./confinement.ts"
 
 /** A refusal by the kernel takes microseconds; whatever takes longer has left the sandbox. In milliseconds. */
 const REFUSED_WITHIN_MS = 1000
@@ -38,6 +39,8 @@ async function tryOne(probe: Probe): Promise<ProbeResult> {
     switch (probe.kind) {
       case "no-interfaces":
         return noInterfaces()
+      case "confined":
+        return judgeStatus(readFileSync("/proc/self/status", "utf8"))
       case "tcp-refused":
         return await tcpRefused(probe.host, probe.port)
       case "udp-refused":
@@ -53,11 +56,11 @@ async function tryOne(probe: Probe): Promise<ProbeResult> {
 }
 
 function noInterfaces(): ProbeResult {
-  const others = readdirSync("/sys/class/net").filter((name) => name !== "lo")
-  const routes = readFileSync("/proc/net/route", "utf8").trim().split("\n").slice(1)
-  const ok = others.length === 0 && routes.length === 0
-  const detail = ok ? "loopback only" : `interfaces: ${others.join(", ") || "none"}; routes: ${routes.length}`
-  return { name: "network interfaces", ok, detail }
+  const links = readdirSync("/sys/class/net").map((name) => ({
+    name,
+    flags: Number(readFileSync(`/sys/class/net/${name}/flags`, "utf8")),
+  }))
+  return judgeInterfaces(links, readFileSync("/proc/net/route", "utf8").trim().split("\n").length - 1)
 }
 
 function refusal(name: string, code: string | undefined): ProbeResult {

@@ -19,6 +19,7 @@ const HOST_TRIED = 4
 export function wallProbes(generation: number, hostAddresses: string[], trees: ProvisionTree[]): Probe[] {
   return [
     { kind: "no-interfaces" },
+    { kind: "confined" },
     { kind: "tcp-refused", host: OUTSIDE_V4, port: 443 },
     { kind: "tcp-refused", host: OUTSIDE_V6, port: 443 },
     { kind: "tcp-refused", host: METADATA, port: 80 },

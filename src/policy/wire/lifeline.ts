@@ -6,8 +6,10 @@ import { z } from "zod"
 
 /** One attempt that inner makes before the agent starts. */
 export const probe = z.discriminatedUnion("kind", [
-  /** No interface but loopback and no route may exist */
+  /** No interface but loopback may be up, and no route may exist */
   z.strictObject({ kind: z.literal("no-interfaces") }),
+  /** The sandbox must be without capabilities, without a way to gain any, and behind a filter of system calls */
+  z.strictObject({ kind: z.literal("confined") }),
   /** A TCP connection that must fail at once because there is no way out */
   z.strictObject({ kind: z.literal("tcp-refused"), host: z.string(), port: z.number().int() }),
   /** A UDP datagram that must not leave */
