@@ -1,7 +1,7 @@
 /** What a backend does: isolate, start, reach and remove bottles. Everything above works on this alone. */
 import type { ControlStreams } from "../gateway/control-client.ts"
 import type { BackendName, Limits } from "../manifest/types.ts"
-import type { Launch, ProbeResult, WorkspaceState } from "../policy/wire/lifeline.ts"
+import type { WorkspaceState } from "../policy/wire/lifeline.ts"
 import type { ProvisionTree } from "../provider/types.ts"
 
 /** Whether a backend can be used here, found by asking. */
@@ -54,12 +54,12 @@ export interface SandboxPlan {
 export interface Sandbox {
   /** References of the images it runs from, empty on backends without images */
   images: { agent: string; gateway: string }
-  /** A new way to init */
-  control(): ControlStreams
   /**
    * Resolves when the user's part in the session ended: with the exit code when the agent did, or as detached.
    */
   session: Promise<SessionEnd>
+  /** Ends the user's part in the session; the agent runs on */
+  leave(): void
 }
 
 export type SessionEnd = { kind: "exited"; code: number } | { kind: "detached" }
@@ -110,8 +110,10 @@ export interface Backend {
     scope: LaunchScope,
     load: (streams: ControlStreams) => Promise<void>,
   ): Promise<Sandbox>
-  /** Joins the agent's terminal */
-  attach(identity: string): Promise<SessionEnd>
+  /** Joins the agent's terminal; `leave` ends the user's part in it, and the agent runs on */
+  attach(identity: string, leave: AbortSignal): Promise<SessionEnd>
+  /** Passes a signal on to the agent of a running bottle */
+  signal(identity: string, signal: "SIGINT" | "SIGTERM"): Promise<void>
   /** The way to init of a running bottle; throws when there is none */
   control(identity: string): ControlStreams
   /** Starts a gateway that ended while its agent lives */
@@ -127,5 +129,3 @@ export interface Backend {
   /** Removes what bottles share, when no bottle is left */
   removeShared(): Promise<void>
 }
-
-export type { Launch, ProbeResult }

@@ -7,6 +7,7 @@ import { settleOnce } from "../session/settle.ts"
 import { findBottle } from "./bottles.ts"
 import { cliContext } from "./context.ts"
 import { tellSettled } from "./session.ts"
+import { untilLeft } from "./user-part.ts"
 
 export default defineCommand({
   meta: {
@@ -28,17 +29,19 @@ export default defineCommand({
     }
     if (!(process.stdin.isTTY && isTerminal("stdout")))
       throw usageError("An agent's terminal needs a terminal here too")
-    const end = await bottle.backend.attach(identity)
+    const user = new AbortController()
+    const part = { end: bottle.backend.attach(identity, user.signal), leave: () => user.abort() }
+    const { end, status } = await untilLeft(part, "terminal", { backend: bottle.backend, identity })
     restoreTerminal()
     const colour = paint("stderr")
     if (end.kind === "detached") {
       tell(
         `Detached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
       )
-      return 0
+      return status
     }
     const settled = await settleOnce(bottle.backend, bottle.state, end.code)
     if (settled !== undefined) tellSettled(identity, settled)
-    return end.code
+    return status
   },
 })

@@ -1,5 +1,4 @@
 /** One session as the person sees it: preflight, question, start, the agent's terminal, and how it ended. */
-import type { SessionEnd } from "../backend/types.ts"
 import { sweep } from "../bottle/state.ts"
 import { trustIn } from "../manifest/trust.ts"
 import { canAsk, confirm } from "../runtime/ask.ts"
@@ -13,6 +12,7 @@ import { resolveSecrets } from "../session/secrets.ts"
 import { type Settled, settleBottle } from "../session/settle.ts"
 import { type Started, startBottle } from "../session/start.ts"
 import type { CliContext } from "./context.ts"
+import { untilLeft } from "./user-part.ts"
 
 export interface SessionOptions {
   yes: boolean
@@ -98,16 +98,16 @@ async function finish(prepared: Prepared, started: Started, data?: string): Prom
     print(data ?? identity)
     return 0
   }
-  const end = await untilEnd(started.end)
+  const { end, status } = await untilLeft(started, prepared.session, { backend: prepared.backend, identity })
   if (prepared.session === "terminal") restoreTerminal()
   if (end.kind === "detached") {
     tell(
       `Detached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,
     )
-    return 0
+    return status
   }
   tellSettled(identity, await settleBottle(prepared.backend, started.state, end.code))
-  return end.code
+  return status
 }
 
 /** Tells what became of an ended bottle. */
@@ -119,19 +119,6 @@ export function tellSettled(identity: string, settled: Settled): void {
   }
   tell(`Kept ${colour.strong(identity)}: ${settled.reason}.`)
   tell(`Go on with it: ${colour.name(`bottle resume ${identity}`)}`)
-}
-
-/** Ctrl-C belongs to the agent now: its terminal is joined to ours, so our own copy of the signal is passed over. */
-async function untilEnd(end: Promise<SessionEnd>): Promise<SessionEnd> {
-  const passOver = () => {}
-  process.on("SIGINT", passOver)
-  process.on("SIGQUIT", passOver)
-  try {
-    return await end
-  } finally {
-    process.off("SIGINT", passOver)
-    process.off("SIGQUIT", passOver)
-  }
 }
 
 function showProfile(phases: Phase[]): void {

@@ -121,9 +121,14 @@ export async function run(argv: readonly string[], request: RunRequest = {}): Pr
   return { code, stdout: stdout.text(), stderr: stderr.text() }
 }
 
+export interface InheritRequest extends SpawnRequest {
+  /** Out of reach of the keys that the terminal turns into signals: those are for its parent to pass on */
+  ownSession?: boolean
+}
+
 /** Runs a program on the user's own terminal and hands back its exit status. */
-export async function spawnInherit(argv: readonly string[], request: SpawnRequest = {}): Promise<number> {
-  const child = start(argv, request, { stdio: "inherit" })
+export async function spawnInherit(argv: readonly string[], request: InheritRequest = {}): Promise<number> {
+  const child = start(argv, request, { stdio: "inherit", detached: request.ownSession === true })
   const stopper = new Stopper(child)
   const unlisten = onAbort(request.signal, () => stopper.stop())
   try {

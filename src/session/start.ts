@@ -29,6 +29,8 @@ import type { Secrets } from "./secrets.ts"
 export interface Started {
   state: HeldState
   end: Promise<SessionEnd>
+  /** Ends the user's part in the session; the agent runs on */
+  leave(): void
 }
 
 export interface StartContext {
@@ -89,7 +91,7 @@ export async function startBottle(
   )
   await keep.settled()
   scope.keep()
-  return { state, end: sandbox.session }
+  return { state, end: sandbox.session, leave: sandbox.leave }
 }
 
 /** A new folder, or the one of the bottle that is resumed; either is held by this process until it is let go. */

@@ -16,6 +16,9 @@ export function dockerBackend(home: string): Backend {
     probe: probeDocker,
     launch: (plan, scope, load) => launchBottle(plan, digest, scope, load),
     attach: attachBottle,
+    signal: async (identity, signal) => {
+      await docker("pass a signal to the agent", ["kill", "--signal", signal, namesOf(identity).agent])
+    },
     control: controlOf,
     restartGateway: async (identity) => {
       await docker("start the gateway", ["start", namesOf(identity).sidecars])

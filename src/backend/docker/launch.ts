@@ -56,11 +56,12 @@ export async function launchBottle(
     await startGateway(plan.identity, engine, whenCopied, signal)
   })
   // The sandbox waits for its gateway by itself, so both come up at once.
-  const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal))
+  const user = new AbortController()
+  const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal, user.signal))
   const sandbox: Sandbox = {
     images,
-    control: () => controlOf(plan.identity),
     session: endOf(names.agent, session),
+    leave: () => user.abort(),
   }
   // Whoever waits for the gateway learns of a failed sandbox too, and neither is left without a listener.
   sandbox.session.catch(() => {})
@@ -119,9 +120,19 @@ async function startGateway(
 }
 
 /** Joins the terminal of a running agent. */
-export function attachBottle(identity: string): Promise<SessionEnd> {
+export function attachBottle(identity: string, leave: AbortSignal): Promise<SessionEnd> {
   const { agent } = namesOf(identity)
-  return endOf(agent, spawnInherit(["docker", "attach", "--detach-keys", DETACH_KEYS, agent]))
+  return endOf(agent, withUser(["docker", "attach", "--detach-keys", DETACH_KEYS, agent], leave))
+}
+
+/** The user's part in a session, with docker's own exit status; that it was left is no failure of it. */
+async function withUser(argv: string[], leave: AbortSignal, ownSession = false): Promise<number> {
+  try {
+    return await spawnInherit(argv, { signal: leave, ownSession })
+  } catch (error) {
+    if (!leave.aborted) throw error
+    return 0
+  }
 }
 
 /** A way to init: a small program in the gateway that joins our pipes to the control socket. */
@@ -148,6 +159,7 @@ async function startAgent(
   mode: Session["mode"],
   engine: Engine | undefined,
   signal: AbortSignal,
+  leave: AbortSignal,
 ): Promise<number | "started"> {
   if (mode === "detached") {
     if (engine !== undefined) await engine.start(container, "start the sandbox", signal)
@@ -156,7 +168,8 @@ async function startAgent(
   }
   const attach =
     mode === "terminal" ? ["--attach", "--interactive", "--detach-keys", DETACH_KEYS] : ["--attach"]
-  return spawnInherit(["docker", "start", ...attach, container])
+  // Without a terminal docker passes on every signal that it gets, and so do we: Ctrl-C would count twice.
+  return withUser(["docker", "start", ...attach, container], leave, mode === "task")
 }
 
 /**
