@@ -46,7 +46,7 @@ export async function runSession(
   const started = await begin(prepared, secrets, { home, env, scope })
   using _state = started.state
   if (options.profile) showProfile([preparing, ...scope.phases])
-  return finish(prepared, started, data)
+  return finish(prepared, started, scope, data)
 }
 
 /** Starts, and takes back what was begun when that fails. */
@@ -90,7 +90,12 @@ async function agreed(prepared: Prepared, home: string, options: SessionOptions)
 }
 
 /** `data` is what a detached start prints instead of its identity. */
-async function finish(prepared: Prepared, started: Started, data?: string): Promise<number> {
+async function finish(
+  prepared: Prepared,
+  started: Started,
+  scope: StartScope,
+  data?: string,
+): Promise<number> {
   const { identity } = prepared
   const colour = paint("stderr")
   if (prepared.session === "detached") {
@@ -98,7 +103,12 @@ async function finish(prepared: Prepared, started: Started, data?: string): Prom
     print(data ?? identity)
     return 0
   }
-  const { end, status } = await untilLeft(started, prepared.session, { backend: prepared.backend, identity })
+  const { end, status } = await untilLeft(
+    started,
+    prepared.session,
+    { backend: prepared.backend, identity },
+    () => scope.release(),
+  )
   if (prepared.session === "terminal") restoreTerminal()
   if (end.kind === "detached") {
     tell(

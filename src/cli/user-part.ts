@@ -20,11 +20,13 @@ export interface UserPartEnd {
 /**
  * On a terminal Ctrl-C belongs to the agent, which gets it as a key, so that our own copy is passed over; whoever ends
  * us, or closes the window, leaves the agent running. Without a terminal an end of ours is meant for the task.
+ * `takeOver` ends the care of whoever listened to signals until now, and hands over those that it could not serve.
  */
 export async function untilLeft(
   part: UserPart,
   mode: "terminal" | "task",
   agent: { backend: Backend; identity: string },
+  takeOver: () => NodeJS.Signals[] = () => [],
 ): Promise<UserPartEnd> {
   let status = 0
   const leave = (signal: NodeJS.Signals) => {
@@ -44,6 +46,8 @@ export async function untilLeft(
     ["SIGHUP", leave],
   ]
   for (const [signal, listener] of listeners) process.on(signal, listener)
+  const handlers = new Map(listeners)
+  for (const signal of takeOver()) handlers.get(signal)?.(signal)
   try {
     const end = await part.end
     return { end, status: end.kind === "exited" ? end.code : status }

@@ -19,6 +19,8 @@ export interface Phase {
 export class StartScope implements LaunchScope, AsyncDisposable {
   readonly #undo: { name: string; step: () => Promise<void> }[] = []
   readonly #interrupt = new AbortController()
+  /** Signals that came after `keep`, in their order */
+  readonly #late: NodeJS.Signals[] = []
   readonly #listeners: [NodeJS.Signals, () => void][] = []
   readonly #tell: (line: string) => void
   readonly phases: Phase[] = []
@@ -28,6 +30,7 @@ export class StartScope implements LaunchScope, AsyncDisposable {
     this.#tell = tell
     for (const [signal, exitCode] of Object.entries(INTERRUPTS)) {
       const listener = () => {
+        if (this.#kept) this.#late.push(signal as NodeJS.Signals)
         this.#interrupt.abort(
           new BottleError({ what: "Interrupted: everything begun is taken back", exitCode }),
         )
@@ -59,21 +62,29 @@ export class StartScope implements LaunchScope, AsyncDisposable {
     }
   }
 
-  /** The start has succeeded: nothing is taken back any more, signals are the caller's. */
+  /** The start has succeeded: nothing is taken back any more. Throws when it was interrupted before. */
   keep(): void {
+    this.signal.throwIfAborted()
     this.#kept = true
+  }
+
+  /**
+   * Leaves signals to the caller, whose own listeners are there by now, and hands over those that came since `keep`:
+   * at no time does a signal find nobody, which would end us and leave a bottle that nobody settles.
+   */
+  release(): NodeJS.Signals[] {
     this.#unlisten()
+    return this.#late.splice(0)
   }
 
   /** Takes back what was not kept; a step that fails is told and the rest goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#kept) {
-      for (const { name, step } of this.#undo.reverse()) {
-        try {
-          await step()
-        } catch (error) {
-          this.#tell(`Could not take back ${name}: ${reasonOf(error)}. Run: bottle cleanup`)
-        }
+    if (this.#kept) return
+    for (const { name, step } of this.#undo.reverse()) {
+      try {
+        await step()
+      } catch (error) {
+        this.#tell(`Could not take back ${name}: ${reasonOf(error)}. Run: bottle cleanup`)
       }
     }
     this.#unlisten()

@@ -73,13 +73,14 @@ export async function startBottle(
   const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, load)
   if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
   await using control: ControlClient = client
-  await scope.phase("files", () => whileAlive(sandbox, control.provision(filesOf(prepared))))
-  await scope.phase("wall", () => tryWall(control, sandbox, prepared))
+  await scope.phase("files", () => whileAlive(sandbox, scope.signal, control.provision(filesOf(prepared))))
+  await scope.phase("wall", () => tryWall(control, sandbox, scope.signal, prepared))
   // Written before the agent exists, so that its work is never taken for nothing.
   await writeMetadata(state, { ...metadata, images: sandbox.images, phase: "running" })
   await scope.phase("agent", () =>
     whileAlive(
       sandbox,
+      scope.signal,
       control.launch({
         argv: prepared.provision.argv,
         ...(prepared.provision.resume && prepared.spec.resume ? { resume: prepared.provision.resume } : {}),
@@ -148,10 +149,15 @@ async function firstMetadata(prepared: Prepared): Promise<Metadata> {
   }
 }
 
-async function tryWall(control: ControlClient, sandbox: Sandbox, prepared: Prepared): Promise<void> {
+async function tryWall(
+  control: ControlClient,
+  sandbox: Sandbox,
+  signal: AbortSignal,
+  prepared: Prepared,
+): Promise<void> {
   const { policy } = prepared.compiled
   const probes = wallProbes(policy.generation, prepared.hostAddresses, prepared.provision.trees)
-  const { results } = await whileAlive(sandbox, control.probe(probes))
+  const { results } = await whileAlive(sandbox, signal, control.probe(probes))
   const holes = results.filter((result: ProbeResult) => !result.ok)
   if (holes.length === 0) return
   throw new BottleError({
@@ -161,8 +167,8 @@ async function tryWall(control: ControlClient, sandbox: Sandbox, prepared: Prepa
   })
 }
 
-/** A sandbox that ends before its agent started is told at once, not after a wait for its answer. */
-function whileAlive<T>(sandbox: Sandbox, answer: Promise<T>): Promise<T> {
+/** A sandbox that ends before its agent started is told at once, and so is an interruption: neither waits for an answer. */
+function whileAlive<T>(sandbox: Sandbox, signal: AbortSignal, answer: Promise<T>): Promise<T> {
   answer.catch(() => {})
   const ended = sandbox.session.then((end): Promise<T> => {
     if (end.kind === "detached") return answer
@@ -174,5 +180,11 @@ function whileAlive<T>(sandbox: Sandbox, answer: Promise<T>): Promise<T> {
       next: "If the image is your own (dockerfile, BOTTLE_IMAGE), see that it is a glibc Linux of this machine's kind",
     })
   })
-  return Promise.race([answer, ended])
+  const interrupted = Promise.withResolvers<never>()
+  const interrupt = () => interrupted.reject(signal.reason)
+  if (signal.aborted) interrupt()
+  else signal.addEventListener("abort", interrupt, { once: true })
+  return Promise.race([answer, ended, interrupted.promise]).finally(() =>
+    signal.removeEventListener("abort", interrupt),
+  )
 }
