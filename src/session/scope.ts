@@ -56,7 +56,9 @@ export class StartScope implements LaunchScope, AsyncDisposable {
     this.signal.throwIfAborted()
     const from = performance.now()
     try {
-      return await work()
+      const result = await work()
+      this.signal.throwIfAborted()
+      return result
     } finally {
       this.phases.push({ name, from, took: performance.now() - from })
     }

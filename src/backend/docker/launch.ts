@@ -12,6 +12,9 @@ import { LABEL_HOME, namesOf, networkOf } from "./names.ts"
 import { copyTrees, copyWorkspace } from "./provision.ts"
 import { removeBottle } from "./remove.ts"
 
+/** Time that an interrupted creation has to come to its end, in milliseconds: it takes a fraction of a second. */
+const CREATE_GRACE_MS = 10_000
+
 /** Keys that leave the agent's terminal without ending it. */
 const DETACH_KEYS = "ctrl-\\,d"
 
@@ -40,7 +43,12 @@ export async function launchBottle(
     docker(
       "create the bottle's containers",
       [...COMPOSE, "--project-name", names.project, "-f", "-", "create", "--no-build"],
-      { input: JSON.stringify(project), env: composeEnv(), signal, timeoutMs: 120_000 },
+      {
+        input: JSON.stringify(project),
+        env: composeEnv(),
+        signal: afterGrace(signal),
+        timeoutMs: 120_000,
+      },
     ),
   )
   const copies = scope.phase("copies", async () => {
@@ -67,6 +75,22 @@ export async function launchBottle(
   sandbox.session.catch(() => {})
   await Promise.all([gateway, copies])
   return sandbox
+}
+
+/**
+ * Aborts some seconds after the signal: what Docker has begun to create when its client is ended comes to be all the
+ * same, after everything was looked for and removed. So the client is given the time to see it through.
+ */
+function afterGrace(signal: AbortSignal): AbortSignal {
+  const late = new AbortController()
+  signal.addEventListener(
+    "abort",
+    () => setTimeout(() => late.abort(signal.reason), CREATE_GRACE_MS).unref(),
+    {
+      once: true,
+    },
+  )
+  return late.signal
 }
 
 /**
