@@ -55,10 +55,21 @@ async function copyIn(
     () => tar.finalize(),
     (error: Error) => {
       tar.destroy(error)
-      throw error
+      throw readFault(doing, error)
     },
   )
   await Promise.all([filled, copied])
+}
+
+/** What cannot be read is the folder's matter and not a fault of ours: the system's own words name the place. */
+function readFault(doing: string, error: Error): Error {
+  if (error instanceof BottleError || (error as NodeJS.ErrnoException).code === undefined) return error
+  return new BottleError({
+    what: `Could not ${doing}`,
+    why: error.message,
+    next: "See that all of the folder can be read and nothing changes it meanwhile, then start again",
+    cause: error,
+  })
 }
 
 function insideHome(path: string): string {
