@@ -14,6 +14,8 @@ import type { WorkspaceState } from "../../src/policy/wire/lifeline.ts"
 const ENTRIES_MAX = 2_000_000
 /** git answers within this, in milliseconds. */
 const GIT_WITHIN_MS = 60_000
+/** Commits that are looked at one by one; with more that are in no remote all of them count. */
+const COMMITS_MAX = 50_000
 /** All of it together ends within this, in milliseconds: a program that git's configuration names may hang. */
 const JUDGED_WITHIN_MS = 120_000
 /** Longest text that says what would be lost, in characters, within what the lifeline takes. */
@@ -97,14 +99,29 @@ async function judgeRepository(workspace: string, since: number): Promise<Worksp
     if (fresh !== undefined) return { verdict: "kept-work", detail: `${fresh} belongs to a submodule` }
   }
   if ((await git("stash", "list")) !== "") return { verdict: "kept-work", detail: "there are stashes" }
-  const unpushed = await git("rev-list", "--max-count=1000", "--all", "HEAD", "--not", "--remotes")
-  if (unpushed !== "")
-    return { verdict: "kept-work", detail: `${unpushed.trim().split("\n").length} commits are not pushed` }
+  const unpushed = await git("rev-list", "--all", "HEAD", "--not", "--remotes")
+  const ours = madeSince(unpushed.split("\n").filter(Boolean), join(workspace, ".git", "objects"), since)
+  if (ours.length > 0) return { verdict: "kept-work", detail: `${ours.length} commits are not pushed` }
   return { verdict: "pushed", detail: "" }
 }
 
 function count(zeroSeparated: string): number {
   return zeroSeparated.split("\0").filter((part) => part !== "").length
+}
+
+/**
+ * The commits that were not there before: those that a copy of the user's folder brought along are still in that
+ * folder. A commit is a file of its own when it is made; in a pack that is new as well it counts as made since.
+ */
+function madeSince(commits: string[], objects: string, since: number): string[] {
+  if (commits.length > COMMITS_MAX) return commits
+  const packs = lstatSync(join(objects, "pack"), { throwIfNoEntry: false })
+  const packedSince = packs === undefined || packs.ctimeMs > since
+  return commits.filter((commit) => {
+    const own = join(objects, commit.slice(0, 2), commit.slice(2))
+    const loose = lstatSync(own, { throwIfNoEntry: false })
+    return loose === undefined ? packedSince : loose.ctimeMs > since
+  })
 }
 
 /** Folders of the submodules that the index names (mode 160000). */

@@ -140,3 +140,31 @@ describe("a repository with everything in its remote", () => {
     expect(detail).toContain("submodule")
   })
 })
+
+describe("a repository without a remote that the user's folder brought along", () => {
+  const commit = (message: string) => git(workspace, "commit", "-qm", message, "--allow-empty")
+
+  test("has nothing to lose when the agent only looked at it", async () => {
+    git(workspace, "init", "-q", "-b", "main")
+    for (const packed of [false, true]) {
+      commit("the user's")
+      if (packed) git(workspace, "gc", "-q")
+      const since = from()
+      // As `git status` writes the index anew: the workspace changed, and no work is in it.
+      const touched = join(workspace, ".git", "FETCH_HEAD")
+      writeFileSync(touched, "")
+      later(since, touched, () => writeFileSync(touched, `${Math.random()}\n`))
+      expect(await judgeWorkspace(workspace, since)).toEqual({ verdict: "pushed", detail: "" })
+    }
+  })
+
+  test("is kept for each commit that the agent made, in a file of its own or in a pack", async () => {
+    git(workspace, "init", "-q", "-b", "main")
+    commit("the user's")
+    const since = from()
+    commit("the agent's")
+    expect((await judgeWorkspace(workspace, since)).detail).toBe("1 commits are not pushed")
+    git(workspace, "gc", "-q")
+    expect((await judgeWorkspace(workspace, since)).verdict).toBe("kept-work")
+  })
+})
