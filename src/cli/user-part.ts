@@ -2,7 +2,7 @@
 import { constants } from "node:os"
 import type { Backend, SessionEnd } from "../backend/types.ts"
 import { reasonOf } from "../runtime/error.ts"
-import { paint, tell } from "../runtime/output.ts"
+import { allowLostTerminal, paint, tell } from "../runtime/output.ts"
 
 export interface UserPart {
   end: Promise<SessionEnd>
@@ -30,6 +30,7 @@ export async function untilLeft(
 ): Promise<UserPartEnd> {
   let status = 0
   const leave = (signal: NodeJS.Signals) => {
+    if (signal === "SIGHUP") allowLostTerminal()
     status = 128 + constants.signals[signal]
     part.leave()
   }

@@ -60,3 +60,12 @@ export function widthOf(text: string): number {
 export function pad(text: string, width: number): string {
   return text + " ".repeat(Math.max(0, width - widthOf(text)))
 }
+
+/** From here on a terminal may be gone: what is written to it then is lost (EIO), which ends nothing. */
+export function allowLostTerminal(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EIO") throw error
+    })
+  }
+}
