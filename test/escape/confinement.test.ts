@@ -85,7 +85,7 @@ describe("the agent", () => {
   })
 
   for (const kind of ["user", "network", "mount", "pid", "ipc"]) {
-    test(`wants a ${kind} namespace of its own, and gets none`, async () => {
+    test(`wants the ${kind} namespace to itself, and gets none`, async () => {
       expect(await kernel(bottle, "new_namespace", { kind })).toEqual({ refused: "EPERM" })
       // A user namespace is free to all where nothing filters it; the others need a capability.
       await using open = await control(kind === "user" ? withoutSeccomp : withAllCapabilities)
