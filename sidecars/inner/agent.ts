@@ -1,12 +1,12 @@
 /** The agent's process: set up, started on inner's own terminal, stopped with a grace, and waited for. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { readdirSync } from "node:fs"
 import { constants } from "node:os"
 import { basename, dirname } from "node:path"
 import type { Launch, SetupCommand } from "../../src/policy/wire/lifeline.ts"
 
-/** Time a set-up command may take, in milliseconds. */
-const SETUP_WITHIN_MS = 60_000
+/** Time a set-up command may take, in milliseconds: less than init waits for the agent to start. */
+const SETUP_WITHIN_MS = 20_000
 
 export class AgentProcess {
   readonly #child: ChildProcess
@@ -19,7 +19,7 @@ export class AgentProcess {
 
   /** Runs the set-up commands, then starts the agent. Throws when one fails or the program cannot be started. */
   static async start(launch: Launch): Promise<AgentProcess> {
-    for (const command of launch.setup) runSetup(command, launch)
+    for (const command of launch.setup) await runSetup(command, launch)
     const [file = "", ...args] = withResume(launch)
     // The terminal is inner's own and stays shared: the agent is in its foreground group, so keys and window
     // changes reach it as on any terminal.
@@ -78,25 +78,32 @@ function anyMatch(glob: string): boolean {
   }
 }
 
-function runSetup(command: SetupCommand, launch: Launch): void {
-  const result = run(command.argv, launch)
+async function runSetup(command: SetupCommand, launch: Launch): Promise<void> {
+  const result = await run(command.argv, launch)
   if (result.status !== 0) throw new Error(`set-up "${command.name}" failed: ${result.text}`)
   if (command.check === undefined) return
-  const seen = run(command.check.argv, launch)
+  const seen = await run(command.check.argv, launch)
   if (seen.status !== 0 || seen.stdout !== command.check.expect) {
     throw new Error(`set-up "${command.name}" did not take: found "${seen.text}"`)
   }
 }
 
-function run(argv: string[], launch: Launch): { status: number | null; stdout: string; text: string } {
+/** Not synchronous: a command may reach the gateway through our own relay. */
+function run(
+  argv: string[],
+  launch: Launch,
+): Promise<{ status: number | null; stdout: string; text: string }> {
   const [file = "", ...args] = argv
-  const result = spawnSync(file, args, {
-    env: launch.env,
-    cwd: launch.cwd,
-    timeout: SETUP_WITHIN_MS,
-    encoding: "utf8",
+  return new Promise((resolve) => {
+    const options = { env: launch.env, cwd: launch.cwd, timeout: SETUP_WITHIN_MS }
+    execFile(file, args, options, (error, out, err) => {
+      const stdout = out.trim()
+      const text = err.trim() || stdout || (error?.message ?? "")
+      resolve({
+        status: error === null ? 0 : typeof error.code === "number" ? error.code : null,
+        stdout,
+        text,
+      })
+    })
   })
-  const stdout = (result.stdout ?? "").trim()
-  const text = result.error?.message ?? ((result.stderr ?? "").trim() || stdout)
-  return { status: result.status, stdout, text }
 }

@@ -42,6 +42,7 @@ interface SignIn {
 
 export const claude: Provider = {
   name: "claude",
+  apiHost: API_HOST,
 
   plan(request: ProvisionRequest): ProvisionPlan {
     const { sandbox, remoteControl } = request

@@ -72,5 +72,7 @@ export interface ProvisionRequest {
 
 export interface Provider {
   name: string
+  /** Host whose credential decides what the agent holds in its place */
+  apiHost: string
   plan(request: ProvisionRequest): ProvisionPlan
 }

@@ -72,10 +72,8 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   if (notYet !== undefined) throw notYet
   const identity = spec.resume ?? mintIdentity(agent.name)
   const skills = findSkills(agent.skills, userHome(env))
-  const ownRoute = bottle.routes.find(
-    (route) => route.auth !== undefined && route.host === "api.anthropic.com",
-  )
   const provider = providerNamed(bottle.provider.template)
+  const ownRoute = bottle.routes.find((route) => route.auth !== undefined && route.host === provider.apiHost)
   const provision = provider.plan({
     prompt: agent.prompt,
     ...(spec.task === undefined ? {} : { task: spec.task }),

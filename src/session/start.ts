@@ -75,6 +75,8 @@ export async function startBottle(
   await using control: ControlClient = client
   await scope.phase("files", () => whileAlive(sandbox, scope.signal, control.provision(filesOf(prepared))))
   await scope.phase("wall", () => tryWall(control, sandbox, scope.signal, prepared))
+  // A ledger that was cut short while the bottle was kept is found out before anything goes on in it.
+  if (prepared.spec.resume !== undefined) await keep.settled()
   // Written before the agent exists, so that its work is never taken for nothing.
   await writeMetadata(state, { ...metadata, images: sandbox.images, phase: "running" })
   await scope.phase("agent", () =>
