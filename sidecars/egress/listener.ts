@@ -5,6 +5,8 @@ import { reasonOf } from "../../src/runtime/error.ts"
 import { CLIENTS_MAX } from "./limits.ts"
 import { Wire } from "./wire.ts"
 
+const TOO_MANY = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
 /**
  * Listens on a unix socket and hands each connection to `take`. Resolves when it accepts; rejects when the path cannot
  * be bound.
@@ -14,18 +16,19 @@ export function listen(path: string, take: (client: Wire) => Promise<void>): Pro
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     if (clients >= CLIENTS_MAX) {
       socket.on("error", () => {})
-      socket.end("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+      // Closed as soon as the text is in the kernel: a peer that never closes its side would keep it open for good.
+      socket.end(TOO_MANY, () => socket.destroy())
       return
     }
     clients++
-    take(new Wire(socket))
-      .catch((error) => {
-        console.error(`egress: a connection failed: ${reasonOf(error)}`)
-        socket.destroy()
-      })
-      .finally(() => {
-        clients--
-      })
+    // Counted until it is closed, which is later than its last answer: descriptors are what runs out.
+    socket.once("close", () => {
+      clients--
+    })
+    take(new Wire(socket)).catch((error) => {
+      console.error(`egress: a connection failed: ${reasonOf(error)}`)
+      socket.destroy()
+    })
   })
   // A socket file left by a process that was killed would make the bind fail.
   rmSync(path, { force: true })
