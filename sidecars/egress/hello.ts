@@ -25,15 +25,18 @@ export function readHello(bytes: Buffer): Hello {
   // A hello may be spread over several records; their payloads are put together first.
   const payloads: Buffer[] = []
   let gathered = 0
+  /** Bytes of the whole message; until its own length is read, those of type and length */
+  let wanted = 4
   let at = 0
   for (;;) {
-    if (gathered >= 4) {
+    if (gathered >= wanted) {
+      // At most twice: joined for each record, a hello in records of one byte would cost its square.
       const message = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads)
       if (message[0] !== CLIENT_HELLO) return bad("begins with a TLS message that is not a ClientHello")
-      const length = message.readUIntBE(1, 3)
-      if (length + 4 > HELLO_MAX_BYTES)
+      wanted = message.readUIntBE(1, 3) + 4
+      if (wanted > HELLO_MAX_BYTES)
         return bad(`begins with a ClientHello of more than ${HELLO_MAX_BYTES} bytes`)
-      if (message.length >= length + 4) return readBody(message.subarray(4, 4 + length))
+      if (message.length >= wanted) return readBody(message.subarray(4, wanted))
     }
     if (bytes.length < at + 5) return unfinished(bytes)
     if (bytes[at] !== HANDSHAKE_RECORD) return bad("has another TLS record inside its ClientHello")

@@ -57,3 +57,14 @@ test("what is not TLS is told at its first byte", () => {
     expect(readHello(Buffer.from(text, "latin1")).kind).toBe("bad")
   }
 })
+
+test("a handshake in records of one byte costs its length, not its square", () => {
+  const message = Buffer.alloc(16_000)
+  message[0] = 1
+  message.writeUIntBE(16_380, 1, 3)
+  const records = Buffer.concat([...message].map((byte) => Buffer.from([22, 3, 1, 0, 1, byte])))
+  const startedAt = performance.now()
+  expect(readHello(records).kind).toBe("bad")
+  // Joined anew for each record it takes seconds, else a few milliseconds.
+  expect(performance.now() - startedAt).toBeLessThan(500)
+})
