@@ -102,6 +102,8 @@ export class FrameScrubber {
   }
 
   #emit(out: Buffer[], payload: Buffer): void {
+    // Nothing came out, nothing moves: a run of empty fragments must not walk the queue once for each.
+    if (payload.length === 0) return
     let data = payload
     this.#held -= payload.length
     let passed = 0

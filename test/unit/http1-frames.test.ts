@@ -100,3 +100,11 @@ test("frames that cannot be followed are faults", () => {
   twice.push(frame("a", 1, false))
   expect(() => twice.push(frame("b", 1, true))).toThrow(FrameFault)
 })
+
+test("a run of empty fragments behind held bytes costs its length, not its square", () => {
+  const frames = [frame(SECRET.slice(0, 9), 1, false), ...new Array<Buffer>(32_000).fill(Buffer.from([0, 0]))]
+  const startedAt = performance.now()
+  const out = scrubber().push(Buffer.concat(frames))
+  expect(performance.now() - startedAt).toBeLessThan(500)
+  expect(out.length).toBe(2)
+})
