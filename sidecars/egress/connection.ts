@@ -15,6 +15,7 @@ import { DRAIN_KEEP_BYTES, DRAIN_MS, HEAD_MS, KEEP_ALIVE_MS } from "./limits.ts"
 import { refusalAnswer } from "./refusal.ts"
 import { Refused } from "./refused.ts"
 import type { Tunnel } from "./request.ts"
+import { Turn } from "./turn.ts"
 import type { Wire } from "./wire.ts"
 
 /** A tunnel, and why everything in it is refused, if so. */
@@ -36,17 +37,23 @@ export async function serve(
   connect: Connect,
 ): Promise<void> {
   let wait = HEAD_MS
+  const turn = new Turn()
   try {
     for (;;) {
       if (client.held === 0) {
         client.endAfter(wait)
         await client.more()
+      } else if (turn.over) {
+        await turn.pass()
       }
       client.endAfter(HEAD_MS)
       const next = await serveOne(gate, client, tunnel, connect)
       if (next === "taken") return
       if (next === "close") return client.finish()
       wait = KEEP_ALIVE_MS
+      client.endAfter(wait)
+      // A client that sends request after request and reads no answer would have them pile up here.
+      await client.drained()
     }
   } catch (error) {
     if (!(error instanceof ClientGone)) console.error(`egress: a connection failed: ${reasonOf(error)}`)

@@ -55,6 +55,8 @@ export const POOL_FRESH_MS = 2_500
 
 /** Bytes held per direction before the sender is paused; two of these per request stay far below 64 MB */
 export const HIGH_WATER_BYTES = 256 * 1024
+/** Work on one connection at a stretch before the others have their turn: events of a stream must not wait longer */
+export const TURN_MS = 5
 /** Pieces of a body are joined up to this size before they are written: one TLS record and one system call */
 export const BATCH_BYTES = 64 * 1024
 /** Rest of a request body that is read and thrown away so that the client gets to read the refusal */

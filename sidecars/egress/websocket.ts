@@ -10,6 +10,7 @@ import { answerText } from "./incoming.ts"
 import type { Upstream } from "./pool.ts"
 import { Refused } from "./refused.ts"
 import { createScrubber } from "./scrub.ts"
+import { Turn } from "./turn.ts"
 import type { Wire } from "./wire.ts"
 
 /** RFC 6455 1.3 */
@@ -66,6 +67,7 @@ function faultOf(allowed: Allowed, head: ResponseHead): string | undefined {
 
 /** Copies until `from` ends or `to` is gone, as fast as the slower one. */
 export async function copy(from: Wire, to: Wire, frames: FrameScrubber | undefined): Promise<void> {
+  const turn = new Turn()
   for (;;) {
     const piece = from.take()
     if (piece === undefined) {
@@ -84,5 +86,6 @@ export async function copy(from: Wire, to: Wire, frames: FrameScrubber | undefin
     }
     if (out.length > 0 && !to.write(out)) await to.drained()
     if (to.closed) return
+    if (turn.over) await turn.pass()
   }
 }
