@@ -22,6 +22,7 @@ export class Wire implements Expiring {
   #discard = false
   #discarded = 0
   #ended = false
+  #broken = false
   #closed = false
   #reader: (() => void) | undefined
   #writer: (() => void) | undefined
@@ -39,6 +40,11 @@ export class Wire implements Expiring {
   /** The peer will send nothing more and all it sent was taken. */
   get ended(): boolean {
     return this.#ended && this.#held.length === 0
+  }
+
+  /** The connection was lost, by a reset, a time limit or a decision of ours, before the peer ended it. */
+  get broken(): boolean {
+    return this.#broken
   }
 
   /** The peer has closed its side, whatever is still held. */
@@ -200,6 +206,7 @@ export class Wire implements Expiring {
   #gone(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#broken = !this.#ended
     this.#ended = true
     unwatch(this)
     this.#wakeReader()

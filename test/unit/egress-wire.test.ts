@@ -93,3 +93,17 @@ test("bytes given back come first, and the end shows only after the last of them
   expect(it.wire.take()!.toString()).toBe("bc")
   expect(it.wire.ended).toBe(true)
 })
+
+test("a connection that is lost is told from one that the peer ended", async () => {
+  using ended = await pair()
+  ended.peer.end()
+  while (!ended.wire.closed) {
+    if (ended.wire.ended) ended.wire.end()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  expect(ended.wire.broken).toBe(false)
+  using lost = await pair()
+  lost.wire.endAfter(50)
+  await lost.wire.more()
+  expect([lost.wire.ended, lost.wire.broken]).toEqual([true, true])
+})

@@ -10,8 +10,10 @@ import { readHead } from "../../sidecars/egress/http1/read.ts"
 
 /** Bytes that arrive in given pieces, then end. */
 class Pieces implements ByteSource {
+  readonly broken: boolean
   #pieces: Buffer[]
-  constructor(pieces: Buffer[]) {
+  constructor(pieces: Buffer[], broken = false) {
+    this.broken = broken
     this.#pieces = pieces.filter((piece) => piece.length > 0)
   }
   take(): Buffer | undefined {
@@ -209,6 +211,28 @@ describe("bodies", () => {
     ] as [string, Framing][]) {
       expect(() => readAll(new Pieces([Buffer.from(text)]), framing)).toThrow(HttpFault)
     }
+  })
+
+  test("that end with the connection are whole after its end, and cut short after its loss", () => {
+    expect(readAll(new Pieces([Buffer.from("abc")]), { kind: "close" }).body).toBe("abc")
+    expect(() => readAll(new Pieces([Buffer.from("abc")], true), { kind: "close" })).toThrow(HttpFault)
+  })
+
+  test("in chunks of one byte let the event loop have its turn between", async () => {
+    const source = new Pieces([Buffer.from(`${"1\r\nx\r\n".repeat(200_000)}0\r\n\r\n`)])
+    const sink = { write: () => true, drained: () => Promise.resolve(), closed: false }
+    let turns = 0
+    let done = false
+    const count = (): void => {
+      turns++
+      if (!done) setImmediate(count)
+    }
+    setImmediate(count)
+    const reader = new BodyReader(source, { kind: "chunked" })
+    await pump(reader, new BodyWriter(sink, { kind: "chunked" }, ""), undefined, (fields) => fields)
+    done = true
+    expect(reader.bytes).toBe(200_000)
+    expect(turns).toBeGreaterThan(3)
   })
 
   test("with chunk lines that parsers read differently are faults", () => {

@@ -1,5 +1,6 @@
 /** Bodies of HTTP/1.1 messages: read by their framing, written with one of ours. */
 import { BATCH_BYTES, CHUNK_LINE_MAX_BYTES, TRAILERS_MAX_BYTES } from "../limits.ts"
+import { Turn } from "../turn.ts"
 import { HttpFault } from "./fault.ts"
 import type { Framing } from "./framing.ts"
 import { type Field, parseTrailers } from "./head.ts"
@@ -11,6 +12,8 @@ export interface ByteSource {
   unread(piece: Buffer): void
   more(): Promise<void>
   readonly ended: boolean
+  /** The connection was lost, not ended by the peer */
+  readonly broken: boolean
 }
 
 type ChunkState = "size" | "data" | "data-end" | "trailers"
@@ -43,7 +46,10 @@ export class BodyReader {
       const piece = this.#source.take()
       if (piece === undefined) {
         if (!this.#source.ended) return undefined
-        if (this.#framing.kind !== "close") throw new HttpFault("ends before its body does")
+        // A reset is no end: the client would take half a file for the whole, behind a last chunk of ours.
+        if (this.#framing.kind !== "close" || this.#source.broken) {
+          throw new HttpFault("ends before its body does")
+        }
         this.done = true
         break
       }
@@ -237,6 +243,7 @@ export async function pump(
   filter: Filter | undefined,
   trailers: (fields: Field[]) => Field[],
 ): Promise<void> {
+  const turn = new Turn()
   for (;;) {
     const piece = reader.poll()
     if (piece === null) break
@@ -246,7 +253,9 @@ export async function pump(
       continue
     }
     writer.add(filter === undefined ? piece : asBuffer(filter.push(piece)))
-    if (writer.size >= BATCH_BYTES && !writer.flush()) await writer.drained()
+    const over = turn.over
+    if ((over || writer.size >= BATCH_BYTES) && !writer.flush()) await writer.drained()
+    if (over) await turn.pass()
   }
   if (filter !== undefined) writer.add(asBuffer(filter.end()))
   writer.end(trailers(reader.trailers))

@@ -1,6 +1,8 @@
 /** Each gate of egress, with the run in which that one gate is open and the same attempt succeeds. */
 import { describe, expect, test } from "bun:test"
 import { randomBytes } from "node:crypto"
+import { once } from "node:events"
+import { createServer } from "node:net"
 import type { Route } from "../../../src/policy/schema.ts"
 import { type EgressOptions, route, startEgress } from "../../fixtures/egress.ts"
 import { openProxy, openTunnel, type RawAnswer } from "../../fixtures/raw-client.ts"
@@ -367,5 +369,32 @@ describe("the upstream's answer", () => {
     using client = await openTunnel(egress, HOST)
     client.send(`GET / HTTP/1.1\r\n${H}\r\n`)
     expect(await client.rest()).toEndWith("\r\n\r\nhalf")
+  })
+
+  test("that is reset where its end would be the connection's is not passed on as whole", async () => {
+    const address = loopbackAddress()
+    let reset = true
+    const server = createServer((socket) => {
+      socket.on("error", () => {})
+      socket.once("data", () => {
+        if (!reset) return void socket.end("HTTP/1.1 200 OK\r\n\r\nhalf")
+        socket.write("HTTP/1.1 200 OK\r\n\r\nhalf", () => socket.resetAndDestroy())
+      })
+    })
+    server.listen(80, address)
+    await once(server, "listening")
+    using _stop = { [Symbol.dispose]: () => void server.close() }
+    await using egress = await startEgress({
+      routes: [route(HOST, { scheme: "http" })],
+      hosts: { [HOST]: address },
+    })
+    const request = `GET http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\n\r\n`
+    using cut = await openProxy(egress.socket)
+    cut.send(request)
+    expect(await cut.rest()).not.toEndWith("0\r\n\r\n")
+    reset = false
+    using whole = await openProxy(egress.socket)
+    whole.send(request)
+    expect(await whole.rest()).toEndWith("4\r\nhalf\r\n0\r\n\r\n")
   })
 })
