@@ -1,6 +1,7 @@
 /** The live routes as YAML that a person edits, and back. */
 import { type Document, parseDocument, stringify } from "yaml"
 import { z } from "zod"
+import { partial } from "zod/mini"
 import { parseCidr } from "../policy/address.ts"
 import { canonicalHostRule } from "../policy/host.ts"
 import { canonicalPathRule } from "../policy/path.ts"
@@ -14,7 +15,7 @@ const HEAD = `# Live routes of this bottle. Saved and valid, they take effect at
 `
 
 const routesFile = z.strictObject({
-  routes: z.array(route.partial({ intercept: true, scheme: true, private: true, origin: true })),
+  routes: z.array(partial(route, { intercept: true, scheme: true, private: true, origin: true })),
 })
 
 /** The policy that is live now. Throws a BottleError when the gateway is empty. */

@@ -2,7 +2,7 @@
  * One schema for every refusal: the 403 body of egress, the `remote:` text of git-gate, the error of supervise.
  * It is written for a model to read, so each field says one thing and the whole stays under 1 KB.
  */
-import { z } from "zod"
+import * as z from "zod/mini"
 
 export const DENIAL_MAX_BYTES = 1024
 
@@ -10,7 +10,7 @@ export const denial = z.strictObject({
   /** The gate that refused */
   by: z.enum(["egress", "git-gate", "supervise"]),
   /** Short kebab-case name of the rule, stable across versions */
-  rule: z.string().regex(/^[a-z0-9-]{1,48}$/),
+  rule: z.string().check(z.regex(/^[a-z0-9-]{1,48}$/)),
   /** What was refused, without query or credentials */
   what: z.string(),
   /** Why, in one sentence */

@@ -3,7 +3,7 @@
  * Pure: sidecars/init writes it, `bottle log --verify` reads it.
  */
 import { createHash } from "node:crypto"
-import { z } from "zod"
+import * as z from "zod/mini"
 
 /** Most details of one event: a daemon that was taken over must not make lines that no reader takes. */
 const DETAILS_MAX = 24
@@ -17,31 +17,34 @@ export const LEDGER_LINE_MAX = 256 * 1024
 /** What a daemon reports; init adds time, number and chain. Values are never secrets, nor hold them. */
 export const ledgerEvent = z.strictObject({
   /** Daemon that reports: `init`, `egress`, `git-gate`, `supervise`, `inner` */
-  by: z.string().regex(/^[a-z-]{1,32}$/),
+  by: z.string().check(z.regex(/^[a-z-]{1,32}$/)),
   /** Kind of event, kebab-case: `allow`, `deny`, `policy-load`, `daemon-start`, ... */
-  kind: z.string().regex(/^[a-z0-9-]{1,48}$/),
+  kind: z.string().check(z.regex(/^[a-z0-9-]{1,48}$/)),
   /** Details by snake_case name, short strings and numbers only */
   data: z
-    .record(z.string().regex(/^[a-z0-9_]{1,48}$/), z.union([z.string().max(1024), z.number(), z.boolean()]))
-    .refine((data) => Object.keys(data).length <= DETAILS_MAX, `at most ${DETAILS_MAX} details`),
+    .record(
+      z.string().check(z.regex(/^[a-z0-9_]{1,48}$/)),
+      z.union([z.string().check(z.maxLength(1024)), z.number(), z.boolean()]),
+    )
+    .check(z.refine((data) => Object.keys(data).length <= DETAILS_MAX, `at most ${DETAILS_MAX} details`)),
 })
 
-export const ledgerEntry = ledgerEvent.extend({
+export const ledgerEntry = z.extend(ledgerEvent, {
   /** Counts from 1 without gaps */
-  seq: z.number().int().min(1),
+  seq: z.int().check(z.gte(1)),
   /** RFC 3339 time with milliseconds, UTC */
-  at: z.string().regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/),
+  at: z.string().check(z.regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/)),
   /** Chain value of the entry before, hex; 64 zeros for the first */
-  prev: z.string().regex(/^[0-9a-f]{64}$/),
+  prev: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
   /** SHA-256 over the canonical form of this entry without `hash`, hex */
-  hash: z.string().regex(/^[0-9a-f]{64}$/),
+  hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
 })
 
 export const ledgerHead = z.strictObject({
   /** Number of the last entry, 0 when there is none */
-  seq: z.number().int().min(0),
+  seq: z.int().check(z.gte(0)),
   /** Chain value of the last entry */
-  hash: z.string().regex(/^[0-9a-f]{64}$/),
+  hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
 })
 
 export type LedgerEvent = z.infer<typeof ledgerEvent>

@@ -2,65 +2,70 @@
  * The policy as the gateway enforces it: what the host program compiles from the manifests and what travels in
  * control messages. It holds no secret: credentials are named by id, their values travel apart from it.
  */
-import { z } from "zod"
+import * as z from "zod/mini"
 
 /** How a credential is put on a request: `bearer`, `basic` and `token` set Authorization, `header:<Name>` that header */
-export const authScheme = z.string().regex(/^(bearer|basic|token|header:[A-Za-z0-9-]{1,64})$/)
+export const authScheme = z.string().check(z.regex(/^(bearer|basic|token|header:[A-Za-z0-9-]{1,64})$/))
 
 export const routeAuth = z.strictObject({
   /** How the credential is put on the request */
   scheme: authScheme,
   /** Id of the credential in the gateway's token table, never its value */
-  credential: z.string().min(1).max(128),
+  credential: z.string().check(z.minLength(1), z.maxLength(128)),
 })
 
 export const route = z.strictObject({
   /** Lower-case ASCII host name or IP literal; `*.example.com` covers one or more labels below, not the apex */
-  host: z.string().min(1).max(253),
+  host: z.string().check(z.minLength(1), z.maxLength(253)),
   /** Canonical path rules: a prefix, or exact with a leading `=`; absent means every path */
-  paths: z.array(z.string().min(1).max(2048)).max(256).optional(),
+  paths: z.optional(z.array(z.string().check(z.minLength(1), z.maxLength(2048))).check(z.maxLength(256))),
   /** Upper-case methods; absent means all but TRACE, CONNECT and unknown ones */
-  methods: z.array(z.string().min(1).max(32)).max(16).optional(),
+  methods: z.optional(z.array(z.string().check(z.minLength(1), z.maxLength(32))).check(z.maxLength(16))),
   /** Credential that egress adds; absent means none */
-  auth: routeAuth.optional(),
+  auth: z.optional(routeAuth),
   /** False: the host is checked and the bytes are not */
   intercept: z.boolean(),
   /** `http` allows port 80 in the clear, and never goes with `auth` */
   scheme: z.enum(["https", "http"]),
   /** CIDR ranges of private addresses this host may resolve to */
-  private: z.array(z.string().max(64)).max(64),
+  private: z.array(z.string().check(z.maxLength(64))).check(z.maxLength(64)),
   /** What a match of the scanner leads to */
-  scan: z.strictObject({ on_match: z.enum(["block", "propose", "off"]) }).optional(),
+  scan: z.optional(z.strictObject({ on_match: z.enum(["block", "propose", "off"]) })),
   /** Where the route comes from, for people: `manifest` or `provider:<name>` */
-  origin: z.string().max(128),
+  origin: z.string().check(z.maxLength(128)),
 })
 
 export const upstreamProxy = z.strictObject({
   /** Host name or address of the proxy that all traffic leaves through */
-  host: z.string().min(1).max(253),
+  host: z.string().check(z.minLength(1), z.maxLength(253)),
   /** TCP port */
-  port: z.number().int().min(1).max(65535),
+  port: z.int().check(z.gte(1), z.lte(65535)),
   /** Id of the credential for Proxy-Authorization (value `user:password`) */
-  credential: z.string().max(128).optional(),
+  credential: z.optional(z.string().check(z.maxLength(128))),
 })
 
 export const policy = z.strictObject({
   /** Schema version of this message */
   version: z.literal(1),
   /** Grows by one with every change; answers carry the one that is live */
-  generation: z.number().int().min(1),
+  generation: z.int().check(z.gte(1)),
   /** Identity of the bottle */
-  identity: z.string().max(64),
+  identity: z.string().check(z.maxLength(64)),
   /** One entry per host; the most specific host wins */
-  routes: z.array(route).max(1024),
+  routes: z.array(route).check(z.maxLength(1024)),
   /** Placeholders the agent holds, with the hosts they belong to: seen anywhere else they stop the request */
   placeholders: z
-    .array(z.strictObject({ value: z.string().min(8).max(512), hosts: z.array(z.string().max(253)).max(64) }))
-    .max(256),
+    .array(
+      z.strictObject({
+        value: z.string().check(z.minLength(8), z.maxLength(512)),
+        hosts: z.array(z.string().check(z.maxLength(253))).check(z.maxLength(64)),
+      }),
+    )
+    .check(z.maxLength(256)),
   /** Addresses of the host machine itself, refused unless a route's `private` covers them */
-  host_addresses: z.array(z.string().max(64)).max(256),
+  host_addresses: z.array(z.string().check(z.maxLength(64))).check(z.maxLength(256)),
   /** Proxy that the gateway has to leave through */
-  upstream_proxy: upstreamProxy.optional(),
+  upstream_proxy: z.optional(upstreamProxy),
 })
 
 export type RouteAuth = z.infer<typeof routeAuth>

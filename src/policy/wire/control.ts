@@ -2,7 +2,7 @@
  * The control protocol between the host program and init: one JSON request a line, one JSON answer a line, in order.
  * It runs over the control socket, which the sandbox does not see. `load` answers when every daemon is live.
  */
-import { z } from "zod"
+import * as z from "zod/mini"
 import { ledgerEntry, ledgerHead } from "../ledger.ts"
 import { policy } from "../schema.ts"
 import { launch, probe, probeResult, provisionFile, workspaceState } from "./lifeline.ts"
@@ -26,35 +26,35 @@ export const controlRequest = z.discriminatedUnion("op", [
   z.strictObject({ op: z.literal("launch"), launch }),
   z.strictObject({ op: z.literal("status") }),
   /** Sends entries after `after`; with `follow` until the client goes or the bottle ends */
-  z.strictObject({ op: z.literal("ledger"), after: z.number().int().min(0), follow: z.boolean() }),
+  z.strictObject({ op: z.literal("ledger"), after: z.int().check(z.gte(0)), follow: z.boolean() }),
   /** Ends the agent, then the gateway */
-  z.strictObject({ op: z.literal("stop"), grace_ms: z.number().int().min(0).max(60_000) }),
+  z.strictObject({ op: z.literal("stop"), grace_ms: z.int().check(z.gte(0), z.lte(60_000)) }),
 ])
 
 export const daemonStatus = z.strictObject({
   name: z.string(),
   state: z.enum(["starting", "live", "restarting", "stopped"]),
   /** How often it was restarted */
-  restarts: z.number().int(),
+  restarts: z.int(),
 })
 
 export const gatewayStatus = z.strictObject({
   /** `empty`: nothing loaded, everything is refused */
   state: z.enum(["empty", "loaded", "running", "ended", "halted"]),
   /** Generation that is live now, 0 when none */
-  generation: z.number().int(),
+  generation: z.int(),
   /** The live policy; absent when empty */
-  policy: policy.optional(),
+  policy: z.optional(policy),
   daemons: z.array(daemonStatus),
   /** How the agent ended, once it has */
-  exit: z.strictObject({ code: z.number().int(), workspace: workspaceState }).optional(),
+  exit: z.optional(z.strictObject({ code: z.int(), workspace: workspaceState })),
 })
 
 export const controlAnswer = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("loaded"), generation: z.number().int(), head: ledgerHead }),
+  z.strictObject({ type: z.literal("loaded"), generation: z.int(), head: ledgerHead }),
   z.strictObject({ type: z.literal("provisioned"), head: ledgerHead }),
   z.strictObject({ type: z.literal("probed"), results: z.array(probeResult), head: ledgerHead }),
-  z.strictObject({ type: z.literal("launched"), pid: z.number().int(), head: ledgerHead }),
+  z.strictObject({ type: z.literal("launched"), pid: z.int(), head: ledgerHead }),
   z.strictObject({ type: z.literal("status"), status: gatewayStatus, head: ledgerHead }),
   /** A batch of ledger entries; the last batch of a request without `follow` has `end` */
   z.strictObject({
@@ -64,7 +64,7 @@ export const controlAnswer = z.discriminatedUnion("type", [
     head: ledgerHead,
   }),
   z.strictObject({ type: z.literal("stopped"), head: ledgerHead }),
-  z.strictObject({ type: z.literal("error"), reason: z.string().max(4096), head: ledgerHead }),
+  z.strictObject({ type: z.literal("error"), reason: z.string().check(z.maxLength(4096)), head: ledgerHead }),
 ])
 
 export type ControlRequest = z.infer<typeof controlRequest>

@@ -2,7 +2,7 @@
  * What init and a daemon say to each other: one JSON object a line, commands on the daemon's stdin, reports on its
  * stdout. stderr is the daemon's log for people. The end of stdin means that init is gone: the daemon stops.
  */
-import { z } from "zod"
+import * as z from "zod/mini"
 import { ledgerEvent } from "../ledger.ts"
 import { policy } from "../schema.ts"
 
@@ -28,16 +28,20 @@ export const egressPolicy = z.strictObject({ type: z.literal("policy"), policy }
 export const egressEmpty = z.strictObject({
   type: z.literal("empty"),
   /** Command that reloads the gateway, for people: `bottle reload dev-k3x9a` */
-  reload: z.string().max(256),
+  reload: z.string().check(z.maxLength(256)),
 })
 
 export const egressCommand = z.discriminatedUnion("type", [egressLoad, egressPolicy, egressEmpty])
 
 export const daemonReport = z.discriminatedUnion("type", [
   /** The daemon listens, or has taken a policy: `generation` is live now */
-  z.strictObject({ type: z.literal("live"), generation: z.number().int() }),
+  z.strictObject({ type: z.literal("live"), generation: z.int() }),
   /** A command was refused; what was live before stays live */
-  z.strictObject({ type: z.literal("refused"), generation: z.number().int(), reason: z.string().max(1024) }),
+  z.strictObject({
+    type: z.literal("refused"),
+    generation: z.int(),
+    reason: z.string().check(z.maxLength(1024)),
+  }),
   /** Something for the ledger */
   z.strictObject({ type: z.literal("event"), event: ledgerEvent }),
 ])

@@ -2,7 +2,7 @@
  * The lifeline between inner (process 1 of the sandbox) and init: one JSON object a line over one unix socket.
  * init takes exactly one connection, before the agent exists, and unlinks the socket; when it drops, the bottle ends.
  */
-import { z } from "zod"
+import * as z from "zod/mini"
 
 /** One attempt that inner makes before the agent starts. */
 export const probe = z.discriminatedUnion("kind", [
@@ -11,48 +11,48 @@ export const probe = z.discriminatedUnion("kind", [
   /** The sandbox must be without capabilities, without a way to gain any, and behind a filter of system calls */
   z.strictObject({ kind: z.literal("confined") }),
   /** A TCP connection that must fail at once because there is no way out */
-  z.strictObject({ kind: z.literal("tcp-refused"), host: z.string(), port: z.number().int() }),
+  z.strictObject({ kind: z.literal("tcp-refused"), host: z.string(), port: z.int() }),
   /** A UDP datagram that must not leave */
-  z.strictObject({ kind: z.literal("udp-refused"), host: z.string(), port: z.number().int() }),
+  z.strictObject({ kind: z.literal("udp-refused"), host: z.string(), port: z.int() }),
   /** The gateway must answer with this policy generation, over HTTP and over TLS that the system store verifies */
-  z.strictObject({ kind: z.literal("gateway"), generation: z.number().int() }),
+  z.strictObject({ kind: z.literal("gateway"), generation: z.int() }),
   /** A file that the backend copied in must be there, of this size in bytes */
-  z.strictObject({ kind: z.literal("file"), path: z.string(), size: z.number().int() }),
+  z.strictObject({ kind: z.literal("file"), path: z.string(), size: z.int() }),
 ])
 
 export const probeResult = z.strictObject({
   /** What was tried, for people: `tcp 192.0.2.1:443` */
-  name: z.string().max(256),
+  name: z.string().check(z.maxLength(256)),
   /** True when the result is the one the wall must give */
   ok: z.boolean(),
   /** What happened */
-  detail: z.string().max(512),
+  detail: z.string().check(z.maxLength(512)),
 })
 
 /** A file written into the agent's home before it starts. */
 export const provisionFile = z.strictObject({
   /** Absolute path below the agent's home */
-  path: z.string().max(1024),
+  path: z.string().check(z.maxLength(1024)),
   /** Permission bits */
-  mode: z.number().int().min(0).max(0o777),
+  mode: z.int().check(z.gte(0), z.lte(0o777)),
   content: z.string(),
 })
 
 /** A command that sets up the sandbox before the agent starts, run as the agent's user. */
 export const setupCommand = z.strictObject({
   /** For messages: `git user name` */
-  name: z.string().max(128),
-  argv: z.array(z.string()).min(1),
+  name: z.string().check(z.maxLength(128)),
+  argv: z.array(z.string()).check(z.minLength(1)),
   /** Run afterwards; its trimmed stdout must equal `expect` */
-  check: z.strictObject({ argv: z.array(z.string()).min(1), expect: z.string() }).optional(),
+  check: z.optional(z.strictObject({ argv: z.array(z.string()).check(z.minLength(1)), expect: z.string() })),
 })
 
 /** How the agent is started. */
 export const launch = z.strictObject({
   /** Command and arguments of the agent */
-  argv: z.array(z.string()).min(1),
+  argv: z.array(z.string()).check(z.minLength(1)),
   /** Added after `argv` when a file matching `when` exists: continues a conversation */
-  resume: z.strictObject({ args: z.array(z.string()), when: z.string() }).optional(),
+  resume: z.optional(z.strictObject({ args: z.array(z.string()), when: z.string() })),
   /** The agent's whole environment */
   env: z.record(z.string(), z.string()),
   /** Working directory */
@@ -67,10 +67,10 @@ export const toInner = z.discriminatedUnion("type", [
     type: z.literal("launch"),
     launch,
     /** First launch of this bottle, in milliseconds since 1970: what changed later is the agent's work */
-    since: z.number().int().min(0),
+    since: z.int().check(z.gte(0)),
   }),
   /** Ends the agent: SIGTERM, after `grace_ms` SIGKILL */
-  z.strictObject({ type: z.literal("stop"), grace_ms: z.number().int() }),
+  z.strictObject({ type: z.literal("stop"), grace_ms: z.int() }),
 ])
 
 /** State of the workspace when the agent ended. */
@@ -78,7 +78,7 @@ export const workspaceState = z.strictObject({
   /** `unchanged`: as at start; `pushed`: all of it is in a remote; `kept-work`: something would be lost */
   verdict: z.enum(["unchanged", "pushed", "kept-work"]),
   /** What would be lost, for people */
-  detail: z.string().max(512),
+  detail: z.string().check(z.maxLength(512)),
 })
 
 export const fromInner = z.discriminatedUnion("type", [
@@ -86,11 +86,11 @@ export const fromInner = z.discriminatedUnion("type", [
   /** All files of a `provision` are written */
   z.strictObject({ type: z.literal("provisioned") }),
   z.strictObject({ type: z.literal("probed"), results: z.array(probeResult) }),
-  z.strictObject({ type: z.literal("started"), pid: z.number().int() }),
+  z.strictObject({ type: z.literal("started"), pid: z.int() }),
   /** Set-up or start of the agent failed; inner ends after this */
-  z.strictObject({ type: z.literal("failed"), reason: z.string().max(2048) }),
+  z.strictObject({ type: z.literal("failed"), reason: z.string().check(z.maxLength(2048)) }),
   /** The agent ended; inner exits with `code` after this */
-  z.strictObject({ type: z.literal("exited"), code: z.number().int(), workspace: workspaceState }),
+  z.strictObject({ type: z.literal("exited"), code: z.int(), workspace: workspaceState }),
 ])
 
 export type Probe = z.infer<typeof probe>
