@@ -2,7 +2,7 @@
  * One daemon as a process that is kept alive: started, spoken to over stdin and stdout, restarted with back-off when
  * it dies, stopped with a grace. What it must know to serve (`load`) is sent to each new process before anything else.
  */
-import { type ChildProcess, spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import type { Readable } from "node:stream"
 import { showable } from "../../src/policy/denial.ts"
 import type { LedgerEvent } from "../../src/policy/ledger.ts"
@@ -14,6 +14,7 @@ import {
   type EgressCommand,
 } from "../../src/policy/wire/daemon.ts"
 import { readLines } from "../../src/runtime/lines.ts"
+import { type DaemonChild, type DaemonCommand, spawnDaemon } from "./daemon-spawn.ts"
 import type { DaemonSpec } from "./daemons.ts"
 
 /** Delay before the first restart and the most it grows to, in milliseconds. */
@@ -32,9 +33,6 @@ export interface DaemonEvents {
   ledger(event: LedgerEvent): void
 }
 
-/** How a daemon's process is made: in the gateway image through `setpriv`, elsewhere as it is. */
-export type DaemonCommand = (spec: DaemonSpec) => string[]
-
 type Answer = Exclude<DaemonReport, { type: "event" }>
 type Settle = (answer: Answer | undefined) => void
 
@@ -46,6 +44,8 @@ export class DaemonProcess {
   readonly #command: DaemonCommand
   readonly #events: DaemonEvents
   #child: ChildProcess | undefined
+  /** Process that was started before there was anybody to look after it */
+  #first: DaemonChild | undefined
   /** Resolves when the process is gone and what it reported is passed on */
   #gone: Promise<void> = Promise.resolve()
   #state: DaemonStatus["state"] = "stopped"
@@ -59,7 +59,9 @@ export class DaemonProcess {
   /** One for each command that this process was sent and has not answered, in order */
   #waiting: Settle[] = []
 
-  constructor(spec: DaemonSpec, command: DaemonCommand, events: DaemonEvents) {
+  /** `first` is a process that runs already: taken over by the first start. */
+  constructor(spec: DaemonSpec, command: DaemonCommand, events: DaemonEvents, first?: DaemonChild) {
+    this.#first = first
     this.#spec = spec
     this.#command = command
     this.#events = events
@@ -120,17 +122,23 @@ export class DaemonProcess {
     if (this.#child !== undefined) return
     clearTimeout(this.#timer)
     this.#stopping = false
-    const [file = "", ...args] = this.#command(this.#spec)
     const startedAt = Date.now()
-    const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], env: this.#spec.env })
+    const child = this.#takeFirst() ?? spawnDaemon(this.#spec, this.#command)
     this.#child = child
     this.#state = this.#restarts === 0 ? "starting" : "restarting"
-    // A daemon that dies while a command is written to it is handled by its end.
-    child.stdin.on("error", () => {})
     const reading = Promise.all([this.#reports(child, child.stdout), this.#logs(child.stderr)])
     this.#gone = this.#endOf(child, reading, startedAt)
     if (this.#load === undefined) loaded(undefined)
     else this.#send(child, this.#load, loaded)
+  }
+
+  /** One that has ended meanwhile is nobody's: its end would never be seen. */
+  #takeFirst(): DaemonChild | undefined {
+    const first = this.#first
+    this.#first = undefined
+    return first?.pid !== undefined && first.exitCode === null && first.signalCode === null
+      ? first
+      : undefined
   }
 
   /**

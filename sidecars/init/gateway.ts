@@ -11,7 +11,8 @@ import type { EgressCommand, EgressLoad } from "../../src/policy/wire/daemon.ts"
 import type { Launch, Probe, ProvisionedFile } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { serveControl, serveStdio } from "./control-server.ts"
-import { type DaemonCommand, DaemonProcess } from "./daemon-process.ts"
+import { DaemonProcess } from "./daemon-process.ts"
+import type { DaemonChild, DaemonCommand } from "./daemon-spawn.ts"
 import type { DaemonSpec } from "./daemons.ts"
 import type { InnerAnswer } from "./lifeline.ts"
 import { Notes } from "./notes.ts"
@@ -32,6 +33,8 @@ export interface GatewayOptions {
   identity: string
   daemons: DaemonSpec[]
   command: DaemonCommand
+  /** Processes of daemons that run already, by name */
+  running: ReadonlyMap<string, DaemonChild>
   /** Folder shared with the sandbox */
   socketDir: string
   lifelineSocket: string
@@ -70,10 +73,15 @@ export class Gateway {
     this.#notes = new Notes(dirname(options.ledgerDir))
     this.#daemons = options.daemons.map(
       (spec) =>
-        new DaemonProcess(spec, options.command, {
-          log: (line) => options.log(spec.name, line),
-          ledger: (event) => this.#recorder.record(event),
-        }),
+        new DaemonProcess(
+          spec,
+          options.command,
+          {
+            log: (line) => options.log(spec.name, line),
+            ledger: (event) => this.#recorder.record(event),
+          },
+          options.running.get(spec.name),
+        ),
     )
     mkdirSync(dirname(options.lifelineSocket), { recursive: true, mode: 0o755 })
     this.#sandbox = new Sandbox(options.lifelineSocket, {
@@ -89,7 +97,6 @@ export class Gateway {
 
   async start(): Promise<void> {
     this.#recorder.record({ by: "init", kind: "gateway-start", data: { identity: this.#options.identity } })
-    // Daemons start while the host still prepares the load: their start-up time is off the bottle's.
     if (this.#recorder.halted === undefined) for (const daemon of this.#daemons) daemon.start()
     await this.#sandbox.listen()
     this.#control = await serveControl(

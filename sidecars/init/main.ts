@@ -2,9 +2,8 @@
 import { chownSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { CONTROL_SOCKET, LEDGER_DIR, LIFELINE_SOCKET, SOCKET_DIR } from "../../src/policy/paths.ts"
-import type { DaemonCommand } from "./daemon-process.ts"
+import { type DaemonCommand, spawnDaemon } from "./daemon-spawn.ts"
 import { selectDaemons } from "./daemons.ts"
-import { Gateway } from "./gateway.ts"
 
 export async function runInit(): Promise<void> {
   const selection = selectDaemons(process.env.BOTTLE_SIDECAR_DAEMONS)
@@ -18,10 +17,13 @@ export async function runInit(): Promise<void> {
     mkdirSync(dir, { recursive: true, mode: 0o755 })
     chownSync(dir, daemon.uid, daemon.uid)
   }
+  const running = new Map(selection.daemons.map((spec) => [spec.name, spawnDaemon(spec, asOwnUser)]))
+  const { Gateway } = await import("./gateway.ts")
   const gateway = new Gateway({
     identity: process.env.BOTTLE_IDENTITY ?? "unknown",
     daemons: selection.daemons,
     command: asOwnUser,
+    running,
     socketDir: SOCKET_DIR,
     lifelineSocket: LIFELINE_SOCKET,
     controlSocket: CONTROL_SOCKET,

@@ -4,7 +4,6 @@
  */
 import { createSocket } from "node:dgram"
 import { readdirSync, readFileSync, statSync } from "node:fs"
-import { request } from "node:http"
 import { connect as connectTcp } from "node:net"
 import { connect as connectTls } from "node:tls"
 import { EGRESS_PORT, INTERNAL_HOST } from "../../src/policy/paths.ts"
@@ -112,68 +111,46 @@ function udpError(host: string, port: number): Promise<string | undefined> {
   })
 }
 
-/** Over plain HTTP the live generation, over TLS the trust in the bottle's authority by the system's own store. */
+/** Over TLS that the system's own trust store verifies, the gateway tells the generation that is live. */
 async function gatewayAnswers(generation: number): Promise<ProbeResult> {
-  const live = JSON.parse(await getPolicy()) as { generation?: number }
-  if (live.generation !== generation) {
-    return { name: "gateway", ok: false, detail: `generation ${live.generation} is live, not ${generation}` }
-  }
-  await verifyTrust()
-  return {
-    name: "gateway",
-    ok: true,
-    detail: `answers with generation ${generation}, its certificate is trusted`,
-  }
+  const live = JSON.parse(await policyOverTls()) as { generation?: number }
+  const ok = live.generation === generation
+  const detail = ok
+    ? `answers with generation ${generation}, its certificate is trusted`
+    : `generation ${live.generation} is live, not ${generation}`
+  return { name: "gateway", ok, detail }
 }
 
-function getPolicy(): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const call = request(
-      {
-        host: "127.0.0.1",
-        port: EGRESS_PORT,
-        path: `http://${INTERNAL_HOST}/policy`,
-        headers: { host: INTERNAL_HOST },
-      },
-      (response) => {
-        const parts: Buffer[] = []
-        response.on("data", (part: Buffer) => parts.push(part))
-        response.on("end", () => resolve(Buffer.concat(parts).toString()))
-        response.on("error", reject)
-      },
-    )
-    call.setTimeout(GATEWAY_WITHIN_MS, () => call.destroy(new Error("the gateway does not answer")))
-    call.on("error", reject)
-    call.end()
-  })
-}
-
-function verifyTrust(): Promise<void> {
+/** The body of `https://bottle.internal/policy`, through a tunnel as every client opens it. */
+function policyOverTls(): Promise<string> {
   return new Promise((resolve, reject) => {
     const tunnel = connectTcp({ host: "127.0.0.1", port: EGRESS_PORT })
-    tunnel.setTimeout(GATEWAY_WITHIN_MS, () =>
-      tunnel.destroy(new Error("the gateway does not open a tunnel")),
-    )
+    tunnel.setTimeout(GATEWAY_WITHIN_MS, () => tunnel.destroy(new Error("the gateway does not answer")))
     tunnel.once("error", reject)
     tunnel.once("connect", () => {
       tunnel.write(`CONNECT ${INTERNAL_HOST}:443 HTTP/1.1\r\nHost: ${INTERNAL_HOST}:443\r\n\r\n`)
     })
     tunnel.once("data", (answer: Buffer) => {
-      if (!answer.toString("latin1").startsWith("HTTP/1.1 200")) {
+      const status = answer.toString("latin1").split("\r\n")[0] ?? ""
+      if (!status.startsWith("HTTP/1.1 200")) {
         tunnel.destroy()
-        reject(new Error(`the tunnel was refused: ${answer.toString("latin1").split("\r\n")[0]}`))
+        reject(new Error(`the tunnel was refused: ${status}`))
         return
       }
       const secure = connectTls({ socket: tunnel, servername: INTERNAL_HOST, ca: readFileSync(SYSTEM_STORE) })
+      const parts: Buffer[] = []
       secure.once("error", (error) =>
         reject(new Error(`the system's trust store does not verify: ${error.message}`)),
       )
       secure.once("secureConnect", () => {
         secure.write(`GET /policy HTTP/1.1\r\nHost: ${INTERNAL_HOST}\r\nConnection: close\r\n\r\n`)
       })
-      secure.once("data", () => resolve())
-      secure.once("close", () => reject(new Error("the gateway closed the tunnel without an answer")))
-      secure.resume()
+      secure.on("data", (part: Buffer) => parts.push(part))
+      secure.once("close", () => {
+        const [head = "", ...body] = Buffer.concat(parts).toString().split("\r\n\r\n")
+        if (head.startsWith("HTTP/1.1 200")) resolve(body.join("\r\n\r\n"))
+        else reject(new Error("the gateway closed the tunnel without an answer"))
+      })
     })
   })
 }
