@@ -13,22 +13,31 @@ export const SECRET_MIN_BYTES = 8
 export function spellings(secret: string): Uint8Array[] {
   const bytes = Buffer.from(secret, "utf8")
   if (bytes.length < SECRET_MIN_BYTES) return []
-  const texts = new Set<string>()
-  for (const text of [...percentForms(secret, bytes), ...jsonForms(secret), ...htmlForms(secret)])
-    texts.add(text)
-  for (const text of base64Forms(bytes)) texts.add(text)
-  texts.add(bytes.toString("hex"))
-  texts.add(bytes.toString("hex").toUpperCase())
+  const texts = new Set<string>([...percentForms(secret, bytes), ...jsonForms(secret), ...htmlForms(secret)])
+  for (const text of byteForms(bytes)) texts.add(text)
   texts.add(secret)
-  const needles = [...texts].map((text) => new Uint8Array(Buffer.from(text, "utf8")))
+  const needles: Uint8Array[] = []
+  if (/^[\u0000-\u00ff]*[\u0080-\u00ff][\u0000-\u00ff]*$/.test(secret)) {
+    // Header values are written one byte a character, so that is what an upstream got and may repeat.
+    const narrow = Buffer.from(secret, "latin1")
+    for (const text of byteForms(narrow)) texts.add(text)
+    needles.push(new Uint8Array(narrow))
+  }
+  for (const text of texts) needles.push(new Uint8Array(Buffer.from(text, "utf8")))
   const wide = Buffer.from(secret, "utf16le")
   needles.push(new Uint8Array(wide), new Uint8Array(Buffer.from(wide).swap16()))
   return needles
 }
 
+/** What encodings of bytes make of them: percent with every byte escaped, base64, hexadecimal. */
+function byteForms(bytes: Buffer): string[] {
+  const hex = bytes.toString("hex")
+  const percent = hex.replace(/../g, "%$&")
+  return [percent, percent.toUpperCase(), ...base64Forms(bytes), hex, hex.toUpperCase()]
+}
+
 function percentForms(secret: string, bytes: Buffer): string[] {
-  const every = [...bytes].map((byte) => `%${byte.toString(16).padStart(2, "0")}`).join("")
-  const forms = [every, every.toUpperCase()]
+  const forms: string[] = []
   // A lone surrogate has no percent-encoding; the bytes above are what UTF-8 encoders make of it.
   const text = bytes.toString("utf8")
   const component = encodeURIComponent(text)

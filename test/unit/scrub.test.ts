@@ -287,6 +287,16 @@ describe("text", () => {
     expect(scrubber.text(`a ${asBytes} b`)).not.toContain(asBytes)
   })
 
+  test("does not come back as the bytes of the header it was sent in, beyond ASCII too", () => {
+    const secret = `p\u00e4ssw\u00f6rt-${randomBytes(6).toString("hex")}`
+    const sent = Buffer.from(secret, "latin1")
+    const percent = sent.toString("hex").replace(/../g, "%$&")
+    for (const echo of [sent, sent.toString("base64"), sent.toString("hex"), percent]) {
+      const bytes = Buffer.isBuffer(echo) ? echo : Buffer.from(echo)
+      expect(Buffer.from(run(createScrubber([secret]), bytes, [3])).includes(bytes)).toBe(false)
+    }
+  })
+
   test("does not disturb the stream between two chunks", () => {
     const secret = makeSecret()
     const scrubber = createScrubber([secret])
