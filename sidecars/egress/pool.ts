@@ -75,6 +75,8 @@ export class Pool {
         throw new PoolFull("too many requests wait for this host")
       await new Promise<void>((resolve) => origin.waiting.push(resolve))
     }
+    // Dropping its last idle connection may have taken the origin off the list: counted on two, it would have no bound.
+    this.#origins.set(key, origin)
     origin.open++
     try {
       return await dial()
