@@ -6,15 +6,15 @@ import {
   hostMismatch,
   placeholderMisused,
   type Subject,
-  tooBusy,
   upgradeNotAllowed,
 } from "../../src/policy/denials.ts"
 import { hostInUrl } from "../../src/policy/host.ts"
 import { INTERNAL_HOST } from "../../src/policy/paths.ts"
 import { type CompiledRoute, decide } from "../../src/policy/route.ts"
-import type { Gate } from "./gate.ts"
+import { type Gate, requireLedger } from "./gate.ts"
 import type { CheckedHead } from "./http1/check.ts"
 import type { Field, RequestHead } from "./http1/head.ts"
+import type { Passage } from "./journal.ts"
 import type { Live } from "./live.ts"
 import { credentialField, passableFields } from "./outgoing.ts"
 import { holdsForeignPlaceholder } from "./placeholder.ts"
@@ -59,8 +59,7 @@ export function admit(
   const destination = destine(gate, head, checked, tunnel)
   if (destination.host === INTERNAL_HOST) return { internal: destination.target }
   const subject = subjectOf(gate, head, destination)
-  // What cannot be written down must not happen: init is behind by megabytes or gone.
-  if (gate.outbox.full) throw new Refused(503, tooBusy(subject, "what its ledger can take"))
+  requireLedger(gate, subject)
   const { host, port, scheme, target } = destination
   const decision = decide(live.table, { method: head.method, host, port, scheme, target })
   if (!decision.allow) throw new Refused(403, decision.denial)
@@ -71,7 +70,7 @@ export function admit(
   // A client that only offers an upgrade is refused too: to drop the offer would hide that it cannot work here.
   if (checked.upgrade !== "") throw new Refused(403, upgradeNotAllowed(subject, checked.upgrade))
   const forward = stripTarget(decision.forward, { host, method: head.method }).target
-  const fields = passableFields(head, checked, route.auth !== undefined)
+  const fields = passableFields(head, checked, route.auth)
   const allowed: Allowed = {
     head,
     checked,
@@ -120,6 +119,20 @@ export function subjectOf(gate: Gate, head: RequestHead, destination: Destinatio
   const authority = standard ? host : `${host}:${destination.port}`
   const what = describeRequest(head.method, destination.scheme, authority, withoutQuery(destination.target))
   return { identity: gate.live.policy.identity, what }
+}
+
+/** What the journal says of a request: `status` is 0 when no answer came, `up` and `down` are bytes of the bodies. */
+export function passageOf(allowed: Allowed, status: number, up: number, down: number): Passage {
+  return {
+    method: allowed.head.method,
+    host: allowed.destination.host,
+    path: withoutQuery(allowed.forward),
+    status,
+    up,
+    down,
+    ms: performance.now() - allowed.startedAt,
+    auth: allowed.route.auth?.scheme ?? "",
+  }
 }
 
 export function withoutQuery(target: string): string {

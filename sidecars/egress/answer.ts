@@ -25,7 +25,8 @@ export interface Answered {
 
 /**
  * Reads the answer and streams it to the client; `nothing` when the upstream closed without a byte. Throws HttpFault
- * for what is not valid HTTP, Refused for what may not pass; once the head is out an error closes the client.
+ * for what is not valid HTTP, Refused for what may not pass; once the head is out, `note` is told of status and body
+ * bytes, and an error closes the client.
  */
 export async function forwardAnswer(
   gate: Gate,
@@ -34,18 +35,21 @@ export async function forwardAnswer(
   allowed: Allowed,
   body: BodyReader,
   sending: Promise<void>,
+  note: (status: number, down: number) => void,
 ): Promise<Answered | "nothing"> {
-  const { head: request, checked, subject } = allowed
+  const { head: request, checked } = allowed
   const scrubber = allowed.secrets === undefined ? undefined : createScrubber(allowed.secrets)
   const head = await finalHead(client, upstream, allowed, scrubber)
   if (head === undefined) return "nothing"
   if (head.status === 101) {
-    await joinWebSocket(gate, client, upstream, allowed, head)
+    await joinWebSocket(gate, client, upstream, allowed, head, note)
     return { reusable: false, keepAlive: false }
   }
   const framing = responseFraming(head, request.method)
   if (allowed.secrets !== undefined && framing.kind !== "none" && isCoded(head.fields)) {
-    throw new Refused(502, responseUndecodable(subject, fieldValue(head.fields, "content-encoding") ?? ""))
+    // The refusal repeats what the upstream wrote, which may be the credential it got.
+    const coding = scrub(fieldValue(head.fields, "content-encoding") ?? "", scrubber)
+    throw new Refused(502, responseUndecodable(allowed.subject, coding))
   }
   const toClient = clientFraming(framing, request.minor)
   // An answer that comes while the body is still on its way leaves the connection in no known state.
@@ -67,16 +71,7 @@ export async function forwardAnswer(
     client.destroy()
     throw error
   } finally {
-    gate.journal.allow({
-      method: request.method,
-      host: allowed.destination.host,
-      path: pathOf(allowed.forward),
-      status: head.status,
-      up: body.bytes,
-      down: reader.bytes,
-      ms: performance.now() - allowed.startedAt,
-      auth: allowed.route.auth?.scheme ?? "",
-    })
+    note(head.status, reader.bytes)
   }
   return { reusable: whole && framing.kind !== "close" && keepsOpen(head), keepAlive }
 }
@@ -126,10 +121,4 @@ function scrubFields(fields: readonly Field[], scrubber: Scrubber | undefined): 
 function keepsOpen(head: ResponseHead): boolean {
   const connection = fieldValue(head.fields, "connection")?.toLowerCase() ?? ""
   return head.minor === 1 ? !connection.includes("close") : connection.includes("keep-alive")
-}
-
-/** Canonical path without query. */
-function pathOf(forward: string): string {
-  const mark = forward.indexOf("?")
-  return mark < 0 ? forward : forward.slice(0, mark)
 }

@@ -93,7 +93,8 @@ async function serveOne(
     return (await exchange(gate, client, admitted, body)) ? "keep" : "close"
   } catch (error) {
     if (error instanceof ClientGone) throw error
-    if (client.closed) return "close"
+    // A refusal stands in the ledger also when its client did not wait for it.
+    if (client.closed && !(error instanceof Refused)) return "close"
     const refused = asRefused(gate, error, head, tunnel)
     return refuse(gate, client, refused, head, checked, body, attemptOf(head, tunnel))
   }
@@ -119,14 +120,20 @@ function asRefused(
   return new Refused(502, upstreamUnreachable({ identity, what }, host, "the gateway failed"))
 }
 
+/** Where the request wanted to go, without the user and password that a URL may name: the ledger holds no secret. */
 function attemptOf(head: RequestHead | undefined, tunnel: Tunnel | undefined): Attempt {
   if (head === undefined) return { method: "", host: tunnel?.host ?? "", path: "" }
   const target = withoutQuery(head.target)
   if (tunnel !== undefined || head.method === "CONNECT") {
-    return { method: head.method, host: tunnel?.host ?? target, path: tunnel === undefined ? "" : target }
+    const host = tunnel?.host ?? withoutUser(target)
+    return { method: head.method, host, path: tunnel === undefined ? "" : target }
   }
   const url = /^[a-z][a-z0-9+.-]*:\/\/([^/]*)(.*)$/i.exec(target)
-  return { method: head.method, host: url?.[1] ?? "", path: url?.[2] ?? target }
+  return { method: head.method, host: withoutUser(url?.[1] ?? ""), path: url?.[2] ?? target }
+}
+
+function withoutUser(authority: string): string {
+  return authority.slice(authority.lastIndexOf("@") + 1)
 }
 
 /** Answers with a refusal and sees to it that the client can read it. */

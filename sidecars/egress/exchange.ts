@@ -10,7 +10,7 @@ import {
 } from "../../src/policy/denials.ts"
 import { decide } from "../../src/policy/route.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import type { Allowed } from "./admit.ts"
+import { type Allowed, passageOf } from "./admit.ts"
 import { forwardAnswer } from "./answer.ts"
 import { addressAllowed, type Flight, type Gate } from "./gate.ts"
 import { type BodyReader, BodyWriter, pump, SinkGone } from "./http1/body.ts"
@@ -45,11 +45,11 @@ export async function exchange(
   const repeatable = body.done && /^(GET|HEAD|OPTIONS)$/.test(head.method) && !checked.websocket
   const key = poolKey(gate, destination)
   for (let attempt = 0; ; attempt++) {
-    const upstream = await acquire(gate, destination, route, subject, {
+    const upstream = await acquire(gate, key, destination, route, subject, {
       fresh: !repeatable,
       forceNew: attempt > 0 || checked.websocket,
     })
-    const trip = new Trip(gate, client, upstream, allowed)
+    const trip = new Trip(gate, client, upstream, allowed, body)
     let clean = false
     try {
       if (client.peerGone) throw new ClientGone("the client is gone")
@@ -60,7 +60,7 @@ export async function exchange(
       upstream.wire.idleAfter(IDLE_MS)
       client.idleAfter(IDLE_MS)
       const sending = sendRequest(gate, client, upstream, allowed, body, trip)
-      const answered = await forwardAnswer(gate, client, upstream, allowed, body, sending)
+      const answered = await forwardAnswer(gate, client, upstream, allowed, body, sending, trip.note)
       if (answered === "nothing") {
         if (upstream.reused && repeatable && attempt === 0 && !client.peerGone) continue
         throw trip.fault ?? new Refused(502, upstreamUnreachable(subject, destination.host, trip.silence))
@@ -68,6 +68,7 @@ export async function exchange(
       clean = answered.reusable && body.done && trip.sent
       return answered.keepAlive && body.done
     } catch (error) {
+      trip.noteUnanswered()
       throw trip.judge(error)
     } finally {
       trip.end()
@@ -86,13 +87,19 @@ class Trip implements Flight {
   readonly #client: Wire
   readonly #upstream: Upstream
   readonly #allowed: Allowed
+  readonly #body: BodyReader
+  /** Bytes that the connection had carried before this request */
+  readonly #before: number
+  #noted = false
   #aborted = false
 
-  constructor(gate: Gate, client: Wire, upstream: Upstream, allowed: Allowed) {
+  constructor(gate: Gate, client: Wire, upstream: Upstream, allowed: Allowed, body: BodyReader) {
     this.#gate = gate
     this.#client = client
     this.#upstream = upstream
     this.#allowed = allowed
+    this.#body = body
+    this.#before = upstream.wire.bytesOut
     gate.flights.add(this)
     // A client that gives up must not leave a model running behind it. One that only closes its sending side counts
     // as gone too, as with nginx: over TLS and through a relay the two look alike.
@@ -116,6 +123,20 @@ class Trip implements Flight {
       decision.route.auth?.credential === route.auth?.credential &&
       decision.route.auth?.scheme === route.auth?.scheme
     )
+  }
+
+  /** Tells the journal of the answer. */
+  note = (status: number, down: number): void => {
+    this.#noted = true
+    this.#gate.journal.allow(passageOf(this.#allowed, status, this.#body.bytes, down))
+  }
+
+  /**
+   * Tells the journal of a request whose answer never came or could not pass. What the upstream has got has left the
+   * bottle, also when the client hangs up before anybody answers.
+   */
+  noteUnanswered(): void {
+    if (!this.#noted && this.#upstream.wire.bytesOut > this.#before) this.note(0, 0)
   }
 
   abort(): void {
@@ -151,7 +172,7 @@ async function sendRequest(
   body: BodyReader,
   trip: Trip,
 ): Promise<void> {
-  const { head, checked, destination, subject } = allowed
+  const { head, checked, route, destination, subject } = allowed
   const request = { method: head.method, forward: allowed.forward, host: destination.host }
   const text = requestText(request, allowed.fields, checked, allowed.credential)
   if (body.done) {
@@ -167,7 +188,7 @@ async function sendRequest(
       if (trailersHoldPlaceholder(gate.live.policy.placeholders, destination.host, trailers)) {
         throw new Refused(403, placeholderMisused(subject, ""))
       }
-      return passableFields({ ...head, fields: passableTrailers(trailers) }, checked, false)
+      return passableFields({ ...head, fields: passableTrailers(trailers) }, checked, route.auth)
     })
     trip.sent = true
   } catch (error) {

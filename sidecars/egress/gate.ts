@@ -1,10 +1,12 @@
 /** What all connections of egress share. */
 import { mayDial } from "../../src/policy/address.ts"
+import { type Subject, tooBusy } from "../../src/policy/denials.ts"
 import type { CompiledRoute } from "../../src/policy/route.ts"
 import type { Journal } from "./journal.ts"
 import type { Keys, Live } from "./live.ts"
 import type { Outbox } from "./outbox.ts"
 import type { Pool } from "./pool.ts"
+import { Refused } from "./refused.ts"
 
 /** Something under way that a new policy may end. */
 export interface Flight {
@@ -28,6 +30,11 @@ export interface Gate {
 export function enforce(gate: Gate, live: Live): void {
   gate.live = live
   for (const flight of gate.flights) if (!flight.allowed()) flight.abort()
+}
+
+/** What cannot be written down must not happen: init is behind by megabytes or gone. Throws Refused. */
+export function requireLedger(gate: Gate, subject: Subject): void {
+  if (gate.outbox.full) throw new Refused(503, tooBusy(subject, "what its ledger can take"))
 }
 
 /** Whether the route lets an address be dialled. */

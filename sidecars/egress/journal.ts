@@ -12,7 +12,7 @@ export interface Passage {
   host: string
   /** Canonical path without query */
   path: string
-  /** Status code the client got */
+  /** Status code the client got; 0 when the upstream got something and gave no answer that could pass */
   status: number
   /** Body bytes towards the upstream and back */
   up: number
@@ -124,10 +124,12 @@ export class Journal {
   #sum(kind: string, key: string, first: Data): Data {
     this.#startWindow()
     let name = `${kind} ${key}`
-    if (!this.#sums.has(name) && this.#sums.size >= REPORT_SUMS_MAX) name = `${kind} *`
+    const many = !this.#sums.has(name) && this.#sums.size >= REPORT_SUMS_MAX
+    // No key has a line end: what the bottle sends cannot fall into this sum while there is room.
+    if (many) name = `${kind}\n`
     let sum = this.#sums.get(name)
     if (sum === undefined) {
-      const data: Data = name.endsWith(" *") ? { host: "(many)", up: 0, down: 0 } : { ...first }
+      const data: Data = many ? { host: "(many)", up: 0, down: 0 } : { ...first }
       sum = { kind, data: { ...data, count: 0 } }
       this.#sums.set(name, sum)
     }

@@ -4,7 +4,7 @@
  */
 import { describeRequest } from "../../src/policy/denials.ts"
 import { decideHost } from "../../src/policy/route.ts"
-import { addressAllowed, type Flight, type Gate } from "./gate.ts"
+import { addressAllowed, type Flight, type Gate, requireLedger } from "./gate.ts"
 import { IDLE_MS } from "./limits.ts"
 import { Refused } from "./refused.ts"
 import type { Tunnel } from "./request.ts"
@@ -19,6 +19,7 @@ export async function carryOpaque(gate: Gate, client: Wire, tunnel: Tunnel): Pro
   if (!decision.allow) throw new Refused(403, decision.denial)
   const what = describeRequest("CONNECT", "https", tunnel.host, "")
   const subject = { identity: gate.live.policy.identity, what }
+  requireLedger(gate, subject)
   const { socket, address } = await openRaw(gate, target, decision.route, subject)
   const upstream = new Wire(socket)
   const startedAt = performance.now()

@@ -1,6 +1,11 @@
 /** The request as the upstream gets it: what belongs to the connection and what could be a credential stays here. */
 
-import { isCredentialHeader, isOverrideHeader, stripProtocols } from "../../src/policy/credentials.ts"
+import {
+  foldHeader,
+  isCredentialHeader,
+  isOverrideHeader,
+  stripProtocols,
+} from "../../src/policy/credentials.ts"
 import { BLOCK_HEADER } from "../../src/policy/denial.ts"
 import { hostInUrl } from "../../src/policy/host.ts"
 import type { RouteAuth } from "../../src/policy/schema.ts"
@@ -14,16 +19,22 @@ const DROPPED_WITH_AUTH = new Set(["accept-encoding", "range", "if-range"])
 
 /**
  * The fields that pass, without credentials: what an inspector may look at. Host, framing and our credential come
- * with `requestText`.
+ * with `requestText`. `auth` is the route's: a field of its credential's name, in any spelling that a server may take
+ * for it, would put another key beside ours.
  */
-export function passableFields(head: RequestHead, checked: CheckedHead, withAuth: boolean): Field[] {
+export function passableFields(
+  head: RequestHead,
+  checked: CheckedHead,
+  auth: RouteAuth | undefined,
+): Field[] {
   const named = namedByConnection(head.fields)
+  const own = auth === undefined ? "" : foldHeader(credentialName(auth.scheme))
   const fields: Field[] = []
   for (const field of head.fields) {
     const { key } = field
     if (DROPPED.has(key) || isHopByHop(key, named)) continue
     if (isCredentialHeader(key) || isOverrideHeader(key)) continue
-    if (withAuth && DROPPED_WITH_AUTH.has(key)) continue
+    if (auth !== undefined && (DROPPED_WITH_AUTH.has(key) || foldHeader(key) === own)) continue
     if (key === "trailer" && checked.framing.kind !== "chunked") continue
     // Compression of messages would hide the credential in an answer from the scrubber (RFC 7692).
     if (checked.websocket && key === "sec-websocket-extensions") continue
@@ -45,10 +56,7 @@ export function requestText(
   credential: { name: string; value: string } | undefined,
 ): string {
   let text = `${request.method} ${request.forward} HTTP/1.1\r\nHost: ${hostInUrl(request.host)}\r\n`
-  const replaced = credential === undefined ? "" : twin(credential.name)
-  for (const field of fields) {
-    if (replaced === "" || twin(field.key) !== replaced) text += `${field.name}: ${field.value}\r\n`
-  }
+  for (const field of fields) text += `${field.name}: ${field.value}\r\n`
   const { framing } = checked
   if (framing.kind === "length") text += `Content-Length: ${framing.length}\r\n`
   else if (framing.kind === "chunked") text += "Transfer-Encoding: chunked\r\n"
@@ -59,9 +67,8 @@ export function requestText(
   return `${text}\r\n`
 }
 
-/** Many servers take `_` for `-` (CGI, RFC 3875 4.1.18): both spellings are the same header. */
-function twin(name: string): string {
-  return name.toLowerCase().replaceAll("_", "-")
+function credentialName(scheme: RouteAuth["scheme"]): string {
+  return scheme.startsWith("header:") ? scheme.slice("header:".length) : "Authorization"
 }
 
 /** Field that carries a credential of `scheme`; undefined when the value cannot stand in a header. */
@@ -70,10 +77,11 @@ export function credentialField(
   secret: string,
 ): { name: string; value: string } | undefined {
   if (!/^[\x20-\x7e\x80-\xff]+$/.test(secret)) return undefined
-  if (scheme === "bearer") return { name: "Authorization", value: `Bearer ${secret}` }
-  if (scheme === "token") return { name: "Authorization", value: `token ${secret}` }
-  if (scheme === "basic") return { name: "Authorization", value: `Basic ${base64(secret)}` }
-  return { name: scheme.slice("header:".length), value: secret }
+  const name = credentialName(scheme)
+  if (scheme === "bearer") return { name, value: `Bearer ${secret}` }
+  if (scheme === "token") return { name, value: `token ${secret}` }
+  if (scheme === "basic") return { name, value: `Basic ${base64(secret)}` }
+  return { name, value: secret }
 }
 
 export function base64(text: string): string {

@@ -37,9 +37,10 @@ export function poolKey(gate: Gate, target: Target): string {
   return `${target.scheme}://${target.host}:${target.port}${via}`
 }
 
-/** A connection from the pool or a new one. Throws Refused. */
+/** A connection from the pool, kept there under `key`, or a new one. Throws Refused. */
 export async function acquire(
   gate: Gate,
+  key: string,
   target: Target,
   route: CompiledRoute,
   subject: Subject,
@@ -47,7 +48,7 @@ export async function acquire(
 ): Promise<Upstream> {
   try {
     return await gate.pool.acquire(
-      poolKey(gate, target),
+      key,
       // An address that a newer policy no longer opens is not used again, however it was reached.
       { ...options, fits: (idle) => idle.address === "" || addressAllowed(gate, route, idle.address).ok },
       () => dial(gate, target, route, subject),

@@ -23,17 +23,14 @@ export async function joinWebSocket(
   upstream: Upstream,
   allowed: Allowed,
   head: ResponseHead,
+  note: (status: number, down: number) => void,
 ): Promise<void> {
   const fault = faultOf(allowed, head)
   if (fault !== undefined) throw new Refused(502, upstreamProtocol(allowed.subject, fault))
-  const { secrets, destination, forward } = allowed
+  const { secrets, destination, startedAt } = allowed
   const text = answerText(head, NO_BODY, NO_BODY, "upgrade")
   client.write(secrets === undefined ? text : createScrubber(secrets).text(text))
-  const path = forward.replace(/\?.*$/s, "")
-  const auth = allowed.route.auth?.scheme ?? ""
-  const startedAt = allowed.startedAt
-  const entry = { method: "GET", host: destination.host, path, status: 101, auth }
-  gate.journal.allow({ ...entry, up: 0, down: 0, ms: performance.now() - startedAt })
+  note(head.status, 0)
   const before = { up: client.bytesIn - client.held, down: upstream.wire.bytesIn - upstream.wire.held }
   const frames =
     secrets === undefined ? undefined : new FrameScrubber(createScrubber(secrets), createScrubber(secrets))

@@ -55,7 +55,7 @@ const LETTER_Y = 0x79
 const LETTER_N = 0x6e
 
 /** The name in lower case with `-` for whatever is no letter or digit; the same string when it is that already. */
-function foldHeader(name: string): string {
+export function foldHeader(name: string): string {
   for (let i = 0; i < name.length; i++) {
     const c = name.charCodeAt(i)
     if ((c >= 0x61 && c <= 0x7a) || c === 0x2d || (c >= 0x30 && c <= 0x39)) continue
@@ -70,6 +70,11 @@ function foldHeader(name: string): string {
  */
 const OVERRIDES: ReadonlySet<string> = new Set([
   "x-http-method",
+  "x-http-host-override",
+  "x-http-path-override",
+  "x-envoy-original-path",
+  "x-envoy-original-host",
+  "x-original-path",
   "x-http-method-override",
   "x-method-override",
   "x-original-url",

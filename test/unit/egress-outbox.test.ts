@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test"
 import { spawnSync } from "node:child_process"
 import { closeSync, constants, openSync, readSync } from "node:fs"
+import { Socket } from "node:net"
 import { join } from "node:path"
 import { admit } from "../../sidecars/egress/admit.ts"
 import type { Gate } from "../../sidecars/egress/gate.ts"
@@ -9,9 +10,11 @@ import { parseRequestHead } from "../../sidecars/egress/http1/head.ts"
 import { Journal } from "../../sidecars/egress/journal.ts"
 import { REPORT_BACKLOG_MAX_BYTES } from "../../sidecars/egress/limits.ts"
 import { compileLive, takeKeys } from "../../sidecars/egress/live.ts"
+import { carryOpaque } from "../../sidecars/egress/opaque.ts"
 import { Outbox } from "../../sidecars/egress/outbox.ts"
 import { Pool } from "../../sidecars/egress/pool.ts"
 import { Refused } from "../../sidecars/egress/refused.ts"
+import { Wire } from "../../sidecars/egress/wire.ts"
 import { mintAuthority } from "../../src/gateway/ca.ts"
 import type { DaemonReport, EgressLoad } from "../../src/policy/wire/daemon.ts"
 import { route } from "../fixtures/egress.ts"
@@ -44,7 +47,7 @@ test("reports that nobody takes are held up to a bound, traffic is refused beyon
         version: 1,
         generation: 1,
         identity: "test-00000",
-        routes: [route("api.example.test")],
+        routes: [route("api.example.test"), route("opaque.example.test", { intercept: false })],
         placeholders: [],
         host_addresses: [],
       },
@@ -70,6 +73,10 @@ test("reports that nobody takes are held up to a bound, traffic is refused beyon
     }
     expect(sent).toBeGreaterThan(REPORT_BACKLOG_MAX_BYTES / 1200)
     expect(attempt).toThrow(Refused)
+    const wire = new Wire(new Socket())
+    const carried = carryOpaque(gate, wire, { host: "opaque.example.test", port: 443 })
+    wire.destroy()
+    expect(await carried.catch((error) => error.denial?.rule)).toBe("too-busy")
 
     let lines = 0
     const buffer = Buffer.alloc(256 * 1024)

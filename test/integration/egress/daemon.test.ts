@@ -298,6 +298,44 @@ describe("the ledger", () => {
     expect(denials.length).toBeLessThan(5)
   })
 
+  test("gets a request that left although its client hung up before an answer", async () => {
+    const authority = await createTestAuthority()
+    let arrived: () => void = () => {}
+    const there = new Promise<void>((resolve) => {
+      arrived = resolve
+    })
+    let got = 0
+    await using origin = await startRawOrigin(authority, [HOST], (socket) => {
+      socket.on("data", (chunk: Buffer) => {
+        got += chunk.length
+        if (got > 5_000) arrived()
+      })
+    })
+    await using egress = await loaded(authority, origin)
+    using client = await openTunnel(egress, HOST)
+    client.send(`POST /out HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 9000\r\n\r\n${"x".repeat(5_000)}`)
+    await there
+    client.socket.destroy()
+    const event = await egress.event((one) => one.kind === "allow")
+    expect(event.data).toMatchObject({ method: "POST", host: HOST, path: "/out", status: 0, up: 5_000 })
+  })
+
+  test("gets no user and password of a URL", async () => {
+    await using egress = await startEgress({ routes: [] })
+    using client = await openProxy(egress.socket)
+    await client.ask(`GET http://user:pass@${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
+    const event = await egress.event((one) => one.kind === "deny")
+    expect(event.data).toMatchObject({ rule: "bad-request", host: HOST })
+  })
+
+  test("names the host of every denial, whatever its path", async () => {
+    await using egress = await startEgress({ routes: [] })
+    using client = await openTunnel(egress, HOST)
+    for (let i = 0; i < 3; i++) await client.ask(`OPTIONS * HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
+    const sum = await egress.event((one) => one.kind === "deny" && one.data.count !== undefined)
+    expect(sum.data).toMatchObject({ host: HOST, path: "*" })
+  })
+
   test("gets no query, no control characters, and no more than the start of a path", async () => {
     await using egress = await startEgress({ routes: [] })
     using client = await openTunnel(egress, HOST)

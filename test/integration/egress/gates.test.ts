@@ -230,6 +230,40 @@ describe("credentials", () => {
     expect(it.seen[0]!.rawHeaders).not.toContain("mine")
   })
 
+  test("a key under the credential's name reaches the upstream in no spelling, as header or trailer", async () => {
+    const token = secret()
+    let seen = ""
+    const authority = await createTestAuthority()
+    await using origin = await startRawOrigin(authority, [HOST], (socket) => {
+      socket.on("data", (chunk: Buffer) => {
+        seen += chunk.toString("latin1")
+        if (seen.endsWith("\r\n\r\n") && seen.includes("\r\n0\r\n")) {
+          socket.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        }
+      })
+    })
+    const own = { auth: { scheme: "header:X-Acme", credential: "api" } }
+    await using egress = await startEgress({
+      routes: [route(HOST, own)],
+      tokens: { api: token },
+      hosts: { [HOST]: origin.address },
+      extraCa: authority.cert,
+    })
+    const twins = "X.Acme: mine\r\nX_Acme: mine\r\nx-acme: mine\r\n"
+    const request = `POST / HTTP/1.1\r\n${H}${twins}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n${twins}\r\n`
+    using client = await openTunnel(egress, HOST)
+    expect((await client.ask(request)).status).toBe(200)
+    expect(seen).toContain(`X-Acme: ${token}\r\n`)
+    expect(seen).toEndWith("0\r\nX-Sum: 1\r\n\r\n")
+    expect(seen).not.toContain("mine")
+    // The control: on a route without that credential the name is an ordinary one.
+    seen = ""
+    await egress.change([route(HOST)])
+    using plain = await openTunnel(egress, HOST)
+    await plain.ask(request)
+    expect(seen.split("mine").length - 1).toBe(6)
+  })
+
   test("a header named by Connection cannot take the credential or the framing along", async () => {
     const token = secret()
     await using it = await rig([route(HOST, { auth })], { tokens: { api: token } })

@@ -358,6 +358,22 @@ describe("the credential", () => {
     using plain = await openTunnel(it.egress, HOST)
     expect((await plain.ask(`GET / HTTP/1.1\r\n${H}\r\n`)).body).toContain(spellings[2]!)
   })
+
+  test("does not come back in the refusal of an answer either", async () => {
+    const token = `sk-${randomBytes(12).toString("hex")}`
+    await using it = await served(
+      (_, response) => {
+        response.writeHead(200, { "Content-Encoding": token })
+        response.end("coded")
+      },
+      { routes: [route(HOST, AUTH)], tokens: { api: token } },
+    )
+    using client = await openTunnel(it.egress, HOST)
+    const answer = await client.ask(`GET / HTTP/1.1\r\n${H}\r\n`)
+    expect(answer.headers["x-bottle-block"]).toBe("egress/response-undecodable")
+    expect(answer.body).toContain("came as ***")
+    expect(answer.head + answer.body).not.toContain(token)
+  })
 })
 
 describe("streams", () => {

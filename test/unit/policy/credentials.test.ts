@@ -90,6 +90,8 @@ test("a header that names another method, path or host is known", () => {
     "X-Rewrite-Url",
     "Forwarded",
     "X-Forwarded-Host",
+    "X_HTTP_Host.Override",
+    "X-Original-Path",
   ]) {
     expect(isOverrideHeader(name)).toBe(true)
   }
