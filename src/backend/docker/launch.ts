@@ -1,6 +1,7 @@
 /** Brings one bottle up: create, copy in, start both containers side by side, hand init's socket to the caller. */
 import type { ControlStreams } from "../../gateway/control-client.ts"
 import { ensureImages } from "../../image/ensure.ts"
+import { showable } from "../../policy/denial.ts"
 import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
 import { lastLines, run, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
@@ -20,6 +21,9 @@ const DETACH_KEYS = "ctrl-\\,d"
 
 /** A question about a container is answered within this, in milliseconds. */
 const ASKED_WITHIN_MS = 60_000
+
+/** Lines of a failed gateway's log that a message quotes. */
+const WORDS_MAX = 5
 
 /** The current folder may be anyone's: its `.env` would name the project and fill the containers' environment. */
 const COMPOSE = ["compose", "--progress", "quiet", "--env-file", "/dev/null"]
@@ -61,7 +65,11 @@ export async function launchBottle(
       if (plan.workspaceFrom !== undefined) await copies
       await load(streams)
     }
-    await startGateway(plan.identity, engine, whenCopied, signal)
+    try {
+      await startGateway(plan.identity, engine, whenCopied, signal)
+    } catch (error) {
+      throw signal.aborted ? error : await withItsWords(error, names.sidecars)
+    }
   })
   // The sandbox waits for its gateway by itself, so both come up at once.
   const user = new AbortController()
@@ -141,6 +149,19 @@ async function startGateway(
     throw error
   }
   return load(streams)
+}
+
+/** A gateway that failed has said why in its own log, which is removed with it. */
+async function withItsWords(error: unknown, sidecars: string): Promise<unknown> {
+  if (!(error instanceof BottleError)) return error
+  const logs = await run(["docker", "logs", "--tail", String(WORDS_MAX), sidecars], {
+    timeoutMs: ASKED_WITHIN_MS,
+  }).catch(() => undefined)
+  // Its log is its stderr: its stdout has what it answers to us.
+  const words = lastLines(logs?.stderr ?? "", WORDS_MAX).split("\n")
+  const shown = words.filter((line) => line !== "").map((line) => showable(line, 300))
+  const { what, why, next, exitCode } = error
+  return new BottleError({ what, why: [why, ...shown].join("\n"), next, exitCode, cause: error })
 }
 
 /** Joins the terminal of a running agent. */

@@ -56,7 +56,12 @@ async function engineInfo(request: {
 }): Promise<DockerInfo | { fault: string }> {
   const engine = Engine.here()
   if (engine !== undefined) {
-    const { status, body } = await engine.call("GET", "/info", request.signal)
+    const late = AbortSignal.timeout(request.timeoutMs)
+    const until = request.signal === undefined ? late : AbortSignal.any([late, request.signal])
+    const { status, body } = await engine.call("GET", "/info", until).catch((error) => {
+      if (!late.aborted) throw error
+      throw new Error(`Docker did not answer within ${request.timeoutMs / 1000} s`)
+    })
     return status === 200 ? (body as DockerInfo) : { fault: `the engine answered ${status}` }
   }
   const info = await run(["docker", "info", "--format", "{{json .}}"], request)
