@@ -17,7 +17,7 @@ import type { Field, RequestHead } from "./http1/head.ts"
 import type { Passage } from "./journal.ts"
 import type { Live } from "./live.ts"
 import { credentialField, passableFields } from "./outgoing.ts"
-import { holdsForeignPlaceholder } from "./placeholder.ts"
+import { hostsOfForeignPlaceholder } from "./placeholder.ts"
 import { Refused } from "./refused.ts"
 import { type Destination, destinationOf, HostMismatch, type Tunnel } from "./request.ts"
 import { secretsOf } from "./secrets.ts"
@@ -64,9 +64,8 @@ export function admit(
   const decision = decide(live.table, { method: head.method, host, port, scheme, target })
   if (!decision.allow) throw new Refused(403, decision.denial)
   const { route } = decision
-  if (holdsForeignPlaceholder(live.policy.placeholders, host, head)) {
-    throw new Refused(403, placeholderMisused(subject, ""))
-  }
+  const owners = hostsOfForeignPlaceholder(live.policy.placeholders, host, head)
+  if (owners !== undefined) throw new Refused(403, placeholderMisused(subject, owners.join(", ")))
   // A client that only offers an upgrade is refused too: to drop the offer would hide that it cannot work here.
   if (checked.upgrade !== "") throw new Refused(403, upgradeNotAllowed(subject, checked.upgrade))
   const forward = stripTarget(decision.forward, { host, method: head.method }).target
@@ -84,7 +83,7 @@ export function admit(
     live,
     startedAt,
   }
-  // An inspector looks here, at `forward`, `fields` and the body's pieces in `sendBody`: after what could be a
+  // An inspector looks here, at `forward`, `fields` and the body's pieces in `sendRequest`: after what could be a
   // credential of the client's own is gone, and before ours is there.
   return route.auth === undefined ? allowed : withCredential(gate, allowed, route.auth)
 }

@@ -16,9 +16,9 @@ import { addressAllowed, type Flight, type Gate } from "./gate.ts"
 import { type BodyReader, BodyWriter, pump, SinkGone } from "./http1/body.ts"
 import { HttpFault } from "./http1/fault.ts"
 import { passableTrailers } from "./http1/hop.ts"
-import { IDLE_MS } from "./limits.ts"
+import { IDLE_MS, REACH_MS } from "./limits.ts"
 import { passableFields, requestText } from "./outgoing.ts"
-import { trailersHoldPlaceholder } from "./placeholder.ts"
+import { hostsOfForeignPlaceholder } from "./placeholder.ts"
 import type { Upstream } from "./pool.ts"
 import { Refused } from "./refused.ts"
 import { acquire, poolKey } from "./upstream.ts"
@@ -45,6 +45,8 @@ export async function exchange(
   const repeatable = body.done && /^(GET|HEAD|OPTIONS)$/.test(head.method) && !checked.websocket
   const key = poolKey(gate, destination)
   for (let attempt = 0; ; attempt++) {
+    // The time for a head is over; what comes now may take as long as every address of the host does not answer.
+    client.endAfter(REACH_MS)
     const upstream = await acquire(gate, key, destination, route, subject, {
       fresh: !repeatable,
       forceNew: attempt > 0 || checked.websocket,
@@ -185,9 +187,10 @@ async function sendRequest(
   const writer = new BodyWriter(upstream.wire, checked.framing, text)
   try {
     await pump(body, writer, undefined, (trailers) => {
-      if (trailersHoldPlaceholder(gate.live.policy.placeholders, destination.host, trailers)) {
-        throw new Refused(403, placeholderMisused(subject, ""))
-      }
+      const { placeholders } = gate.live.policy
+      const message = { target: "", fields: trailers }
+      const owners = hostsOfForeignPlaceholder(placeholders, destination.host, message)
+      if (owners !== undefined) throw new Refused(403, placeholderMisused(subject, owners.join(", ")))
       return passableFields({ ...head, fields: passableTrailers(trailers) }, checked, route.auth)
     })
     trip.sent = true

@@ -33,6 +33,8 @@ export const LOOKUP_TTL_MS = 10_000
 export const LOOKUP_CACHE_MAX = 1024
 /** Addresses that are tried for one name: one per family and a spare */
 export const DIAL_ADDRESSES_MAX = 4
+/** Waiting for a connection: longer than the lookup, every address and the handshake, so that the client reads why */
+export const REACH_MS = 90_000
 /** How often deadlines and tunnels are looked at; a removed route closes its tunnels within 1 s */
 export const SWEEP_MS = 250
 

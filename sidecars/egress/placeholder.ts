@@ -5,34 +5,26 @@
 import { matchesHost } from "../../src/policy/host.ts"
 import { decodeAscii } from "../../src/policy/path.ts"
 import type { Policy } from "../../src/policy/schema.ts"
-import type { Field, RequestHead } from "./http1/head.ts"
+import type { Field } from "./http1/head.ts"
 
 type Placeholders = Policy["placeholders"]
 
-/** Whether the URL or a header holds a placeholder of another host, as it is, percent-encoded or in Basic form. */
-export function holdsForeignPlaceholder(
+/**
+ * The hosts of a placeholder that URL or fields (of a head or a trailer section) hold although it belongs to others
+ * than `host`: as it is, percent-encoded or in Basic form. Undefined when there is none.
+ */
+export function hostsOfForeignPlaceholder(
   placeholders: Placeholders,
   host: string,
-  head: RequestHead,
-): boolean {
+  message: { target: string; fields: readonly Field[] },
+): readonly string[] | undefined {
+  const { target, fields } = message
   for (const { value, hosts } of placeholders) {
     if (hosts.some((rule) => matchesHost(rule, host))) continue
-    if (head.target.includes(value)) return true
-    if (head.target.includes("%") && decodeAscii(head.target).includes(value)) return true
-    if (inFields(head.fields, value)) return true
+    if (target.includes(value) || inFields(fields, value)) return hosts
+    if (target.includes("%") && decodeAscii(target).includes(value)) return hosts
   }
-  return false
-}
-
-/** The same for a trailer section. */
-export function trailersHoldPlaceholder(
-  placeholders: Placeholders,
-  host: string,
-  fields: readonly Field[],
-): boolean {
-  return placeholders.some(
-    ({ value, hosts }) => !hosts.some((rule) => matchesHost(rule, host)) && inFields(fields, value),
-  )
+  return undefined
 }
 
 function inFields(fields: readonly Field[], value: string): boolean {

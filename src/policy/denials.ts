@@ -101,7 +101,7 @@ export function gitPush(subject: Subject): Denial {
   })
 }
 
-/** `kind`: what the address is. The address itself is told to the ledger only: it would map the network. */
+/** `kind`: what the address is. The address itself is told to nobody: it would map the network. */
 export function privateAddress(subject: Subject, host: string, kind: AddressKind | "host"): Denial {
   const what = kind === "host" ? "the machine that runs the bottle" : `a ${kind} address`
   return deny(
@@ -161,7 +161,7 @@ export function placeholderMisused(subject: Subject, hosts: string): Denial {
     subject,
     "a credential placeholder was sent to a host it does not belong to",
     {
-      allowed: hosts === "" ? "" : `the placeholder towards ${hosts}`,
+      allowed: hosts === "" ? "" : `the placeholder towards ${showable(hosts, 120)}`,
     },
   )
 }
@@ -186,11 +186,6 @@ export function notLoaded(
       retryable: true,
     },
   )
-}
-
-/** `limit`: what is bounded and where, as `a head of 64 KiB`. */
-export function tooLarge(subject: Subject, limit: string): Denial {
-  return deny("too-large", subject, `more than ${showable(limit, 80)}`, { ask: "Send less at once" })
 }
 
 export function tooBusy(subject: Subject, limit: string): Denial {

@@ -125,9 +125,3 @@ function longestZeros(groups: number[]): { start: number; length: number } {
   }
   return best
 }
-
-/** The canonical text of an address in strict form, undefined when it is none. */
-export function canonicalIp(text: string): string | undefined {
-  const bytes = parseIp(text)
-  return bytes === undefined ? undefined : formatIp(bytes)
-}

@@ -32,5 +32,3 @@ export const AGENT_GID = 1000
 export const AGENT_USER = "agent"
 export const AGENT_HOME = "/home/agent"
 export const WORKSPACE = "/workspace"
-/** Folder in which inner and its runtime come with the image */
-export const INNER_DIR = "/opt/bottle"

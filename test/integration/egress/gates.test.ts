@@ -302,7 +302,11 @@ describe("credentials", () => {
       `GET / HTTP/1.1\r\n${H}Authorization: Basic ${btoa(`x:${value}`)}\r\n`,
     ]
     await using it = await rig([route(HOST)], { placeholders: [{ value, hosts: [OTHER] }] })
-    for (const line of lines) expect(ruleOf(await it.ask(`${line}\r\n`))).toBe("placeholder-misused")
+    for (const line of lines) {
+      const answer = await it.ask(`${line}\r\n`)
+      expect(ruleOf(answer)).toBe("placeholder-misused")
+      expect(JSON.parse(answer.body).allowed).toBe(`the placeholder towards ${OTHER}`)
+    }
     expect(it.seen).toEqual([])
     await using control = await rig([route(HOST)], { placeholders: [{ value, hosts: [HOST] }] })
     for (const line of lines) expect((await control.ask(`${line}\r\n`)).status).toBe(200)

@@ -380,7 +380,6 @@ describe("every refusal", () => {
     denials.credentialMissing(subject, hostile),
     denials.notLoaded({ identity: "", what: "" }),
     denials.notLoaded(subject, "bottle reload dev-k3x9a"),
-    denials.tooLarge(subject, hostile),
     denials.tooBusy(subject, hostile),
     denials.upgradeNotAllowed(subject, hostile),
     denials.responseUndecodable(subject, hostile),
