@@ -16,6 +16,8 @@ export class Outbox {
   #bytes = 0
   #busy = false
   #broken = false
+  /** Events that found no room since the last that did */
+  #lost = 0
 
   constructor(fd: number) {
     this.#fd = fd
@@ -31,7 +33,21 @@ export class Outbox {
     while (this.#busy && !this.#broken) await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
   }
 
+  /** Queues a report. Beyond twice the bound only refusals still come: those are counted and told as a number. */
   send(report: DaemonReport): void {
+    if (report.type === "event" && this.#bytes > 2 * REPORT_BACKLOG_MAX_BYTES) {
+      this.#lost += 1
+      return
+    }
+    if (this.#lost > 0) {
+      const event = { by: "egress", kind: "events-lost", data: { count: this.#lost } }
+      this.#lost = 0
+      this.#queue({ type: "event", event })
+    }
+    this.#queue(report)
+  }
+
+  #queue(report: DaemonReport): void {
     const line = Buffer.from(`${JSON.stringify(report)}\n`)
     this.#waiting.push(line)
     this.#bytes += line.length

@@ -110,3 +110,41 @@ test("a pipe that is broken counts as full: nothing passes that cannot be told",
   while (!outbox.full) await new Promise((resolve) => setImmediate(resolve))
   expect(outbox.full).toBe(true)
 })
+
+test("refusals beyond twice the bound are counted, and told as a number once there is room", async () => {
+  using folder = temporaryFolder()
+  const fd = openPipe(folder.path)
+  try {
+    const outbox = new Outbox(fd)
+    const line = "x".repeat(900)
+    const room = (2 * REPORT_BACKLOG_MAX_BYTES) / 900
+    const sent = Math.ceil(room * 1.2)
+    for (let i = 0; i < sent; i++) outbox.send(report(line))
+    expect(outbox.full).toBe(true)
+
+    const buffer = Buffer.alloc(1024 * 1024)
+    let text = ""
+    const drained = outbox.flushed().then(() => "drained")
+    while ((await Promise.race([drained, new Promise((done) => setImmediate(done, "more"))])) === "more") {
+      try {
+        text += buffer.toString("latin1", 0, readSync(fd, buffer))
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error
+      }
+    }
+    outbox.send(report("last"))
+    await outbox.flushed()
+    text += buffer.toString("latin1", 0, readSync(fd, buffer))
+    const reports = text
+      .trim()
+      .split("\n")
+      .map((each) => JSON.parse(each) as DaemonReport)
+    const lost = reports.find((each) => each.type === "event" && each.event.kind === "events-lost")
+    const count = lost?.type === "event" ? Number(lost.event.data.count) : 0
+    expect(count).toBeGreaterThan(0)
+    // With the last one and the one that tells the number.
+    expect(reports.length).toBe(sent - count + 2)
+  } finally {
+    closeSync(fd)
+  }
+})
