@@ -42,6 +42,18 @@ export const PROXY_VARIABLES: readonly string[] = ["HTTP", "HTTPS", "FTP", "ALL"
 /** Takes them out again: they can hold the user's password, and nothing in a bottle is to leave by them. */
 const WITHOUT_PROXY = Object.fromEntries(PROXY_VARIABLES.map((name) => [name, null]))
 
+/**
+ * inner counts to the agent's limit of processes. JavaScriptCore ends its helper threads when they idle, starts them
+ * anew when it wants them, and aborts when it cannot: an agent at its limit would end its own bottle. Without
+ * concurrent collection and compilation inner has all its threads from the beginning. The agent's own environment
+ * comes over the lifeline and has none of this.
+ */
+const STEADY_THREADS = {
+  BUN_JSC_useConcurrentGC: "0",
+  BUN_JSC_useConcurrentJIT: "0",
+  BUN_JSC_numberOfGCMarkers: "1",
+}
+
 export interface ComposeContext {
   /** Digest of user and home */
   home: string
@@ -88,7 +100,7 @@ export function composeProject(plan: SandboxPlan, context: ComposeContext) {
         container_name: names.agent,
         hostname: plan.identity,
         labels: labels("agent"),
-        environment: WITHOUT_PROXY,
+        environment: { ...WITHOUT_PROXY, ...STEADY_THREADS },
         network_mode: "none",
         user: `${AGENT_UID}:${AGENT_GID}`,
         working_dir: "/",
