@@ -194,7 +194,7 @@ def holds_between(memory, start, end, needle):
 
 @attack
 def processes_at_once():
-    """How many processes it can have at once, up to a number; it keeps them for a while."""
+    """How many processes it can have at once, up to a number; where it tells of that, it keeps them for a while."""
     children = []
     try:
         while len(children) < ARG["up_to"]:
@@ -204,7 +204,9 @@ def processes_at_once():
             children.append(child)
         return len(children)
     finally:
-        time.sleep(ARG.get("keep_seconds", 0))
+        if "tell" in ARG:
+            os.mkdir(ARG["tell"])
+            time.sleep(ARG["keep_seconds"])
         for child in children:
             os.kill(child, 9)
         for child in children:
