@@ -28,6 +28,8 @@ const DAEMON_ANSWER_MS = 10_000
 const EMPTY_AFTER_MS = 5000
 /** Without a sandbox after a load, the tokens are forgotten after this, in milliseconds. */
 const ORPHAN_AFTER_MS = 120_000
+/** The steps of a start follow each other at once; a host that was killed between two takes none, in milliseconds. */
+const NEXT_STEP_WITHIN_MS = 30_000
 
 export interface GatewayOptions {
   identity: string
@@ -63,6 +65,8 @@ export class Gateway {
   #turn: Promise<unknown> = Promise.resolve()
   readonly #notes: Notes
   #timers: NodeJS.Timeout[] = []
+  /** Runs between two steps of a start */
+  #nextStep: NodeJS.Timeout | undefined
 
   constructor(options: GatewayOptions) {
     this.#options = options
@@ -120,7 +124,7 @@ export class Gateway {
     this.#recorder.record({ by: "init", kind: "gateway-end", data: { reason } })
     this.#forget()
     await Promise.all(this.#daemons.map((daemon) => daemon.stop(DAEMON_GRACE_MS)))
-    for (const timer of this.#timers) clearTimeout(timer)
+    for (const timer of [...this.#timers, this.#nextStep]) clearTimeout(timer)
     this.#sandbox[Symbol.dispose]()
     this.#control?.close()
     this.#recorder[Symbol.dispose]()
@@ -223,12 +227,15 @@ export class Gateway {
   }
 
   async #onProvision(files: ProvisionedFile[]): Promise<ControlAnswer> {
+    clearTimeout(this.#nextStep)
     await this.#sandbox.ready()
     await this.#sandbox.ask({ type: "provision", files }, "provisioned")
+    this.#awaitNextStep()
     return { type: "provisioned", head: this.#recorder.head }
   }
 
   async #onProbe(probes: Probe[]): Promise<ControlAnswer> {
+    clearTimeout(this.#nextStep)
     await this.#sandbox.ready()
     const { results } = await this.#sandbox.ask({ type: "probe", probes }, "probed")
     const failed = results.filter((result) => !result.ok).map((result) => result.name)
@@ -240,10 +247,12 @@ export class Gateway {
         failed: failed.join(", ").slice(0, 1024),
       },
     })
+    this.#awaitNextStep()
     return { type: "probed", results, head: this.#recorder.head }
   }
 
   async #onLaunch(launch: Launch): Promise<ControlAnswer> {
+    clearTimeout(this.#nextStep)
     if (this.#load === undefined) throw new Error("the gateway is empty: load it first")
     const since = this.#notes.firstLaunch()
     this.#notes.forgetExit()
@@ -264,6 +273,23 @@ export class Gateway {
     await this.#sandbox.stop(graceMs)
     void this.end("stopped by its owner")
     return { type: "stopped", head: this.#recorder.head }
+  }
+
+  #awaitNextStep(): void {
+    this.#nextStep = setTimeout(() => void this.#abandoned(), NEXT_STEP_WITHIN_MS)
+  }
+
+  /**
+   * The host was killed in the middle of the start: nobody will ever launch the agent. A bottle that never had one has
+   * nothing to keep, which is noted for the next cleanup; one that is resumed has the work of its earlier sessions.
+   */
+  async #abandoned(): Promise<void> {
+    if (this.#ending) return
+    if (!this.#notes.launchedBefore()) {
+      this.#notes.exit({ code: 0, workspace: { verdict: "unchanged", detail: "no agent was started" } })
+    }
+    await this.#sandbox.stop(0)
+    await this.end("its start was not finished")
   }
 
   #fromInner(message: InnerAnswer): void {

@@ -1,5 +1,5 @@
 /** What init writes down beside the ledger: small facts that outlive the gateway, in the bottle's own volume. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { WorkspaceState } from "../../src/policy/wire/lifeline.ts"
 
@@ -42,6 +42,11 @@ export class Notes {
     }
     const { at } = JSON.parse(text) as { at: number }
     return at
+  }
+
+  /** Whether an agent of this bottle was ever launched. */
+  launchedBefore(): boolean {
+    return existsSync(join(this.#dir, FIRST_LAUNCH))
   }
 
   /** By rename, so that a note is never half there. */
