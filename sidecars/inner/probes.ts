@@ -127,10 +127,14 @@ function policyOverTls(): Promise<string> {
     const tunnel = connectTcp({ host: "127.0.0.1", port: EGRESS_PORT })
     tunnel.setTimeout(GATEWAY_WITHIN_MS, () => tunnel.destroy(new Error("the gateway does not answer")))
     tunnel.once("error", reject)
+    // The relay of a gateway that is not there closes without an error, and a closed socket has no timeout.
+    const unanswered = () => reject(new Error("the gateway closed the tunnel without an answer"))
+    tunnel.once("close", unanswered)
     tunnel.once("connect", () => {
       tunnel.write(`CONNECT ${INTERNAL_HOST}:443 HTTP/1.1\r\nHost: ${INTERNAL_HOST}:443\r\n\r\n`)
     })
     tunnel.once("data", (answer: Buffer) => {
+      tunnel.off("close", unanswered)
       const status = answer.toString("latin1").split("\r\n")[0] ?? ""
       if (!status.startsWith("HTTP/1.1 200")) {
         tunnel.destroy()
@@ -149,7 +153,7 @@ function policyOverTls(): Promise<string> {
       secure.once("close", () => {
         const [head = "", ...body] = Buffer.concat(parts).toString().split("\r\n\r\n")
         if (head.startsWith("HTTP/1.1 200")) resolve(body.join("\r\n\r\n"))
-        else reject(new Error("the gateway closed the tunnel without an answer"))
+        else unanswered()
       })
     })
   })
