@@ -1,5 +1,6 @@
 /** A gateway that holds nothing: it refuses everything, and says with which command it is loaded again. */
-import { describeRequest, notLoaded } from "../../src/policy/denials.ts"
+import { showable } from "../../src/policy/denial.ts"
+import { notLoaded } from "../../src/policy/denials.ts"
 import { withoutQuery } from "./admit.ts"
 import { HttpFault } from "./http1/fault.ts"
 import { parseRequestHead, type RequestHead } from "./http1/head.ts"
@@ -22,8 +23,7 @@ export async function refuseUnloaded(client: Wire, reload: string): Promise<void
   } catch (error) {
     if (!(error instanceof HttpFault)) throw error
   }
-  const what =
-    head === undefined ? "request" : describeRequest(head.method, "to", withoutQuery(head.target), "")
+  const what = head === undefined ? "request" : showable(`${head.method} ${withoutQuery(head.target)}`)
   const ask = `Ask the person who runs this bottle to run: ${reload}`
   client.write(refusalAnswer(503, { ...notLoaded({ identity: "", what }), ask }, head, true))
   client.finish()

@@ -73,8 +73,8 @@ export async function startBottle(
   const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, load)
   if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
   await using control: ControlClient = client
-  await scope.phase("files", () => whileAlive(sandbox, scope.signal, control.provision(filesOf(prepared))))
   await scope.phase("wall", () => tryWall(control, sandbox, scope.signal, prepared))
+  await scope.phase("files", () => whileAlive(sandbox, scope.signal, control.provision(filesOf(prepared))))
   // A ledger that was cut short while the bottle was kept is found out before anything goes on in it.
   if (prepared.spec.resume !== undefined) await keep.settled()
   // Written before the agent exists, so that its work is never taken for nothing.
