@@ -31,7 +31,12 @@ export function redrawOnAttach(): void {
       if (!unchanged || now.rows < 2) return
       ours = true
       setRows(now.rows - 1)
-      setTimeout(() => setRows(now.rows), SMALLER_MS)
+      setTimeout(() => {
+        const then = windowSize()
+        // A window that the person resized meanwhile has the size that they gave it.
+        if (then?.rows === now.rows - 1 && then.columns === now.columns) setRows(now.rows)
+        else known = then
+      }, SMALLER_MS)
       setTimeout(() => {
         ours = false
       }, 2 * SMALLER_MS)
