@@ -54,10 +54,6 @@ export interface Remains {
 
 export const NOTHING: Remains = { containers: [], volumes: [], networks: [], state: [] }
 
-/** Blocks until `go` is called from outside, without a loop and without a clock. */
-export const WAIT = "mkfifo /tmp/go && read -r _ </tmp/go"
-/** Lets an agent go on that waits; itself waits until the agent has come that far. */
-export const GO = "until [ -p /tmp/go ]; do :; done; echo >/tmp/go"
 /** An agent that stays until it is ended. */
 export const STAY = "exec sleep infinity"
 

@@ -104,7 +104,11 @@ describe("a signal to bottle while the agent works", () => {
     })
 
     test(`${signal} lets the agent finish by itself, and its own status counts`, async () => {
-      const script = `trap 'echo tidied; exit 0' ${signal.slice(3)}; echo works; while :; do read -rt 60 _ <> <(:); done`
+      // Not a shell's trap, which may wait for the command that runs.
+      const script = `exec node -e '
+        process.on("${signal}", () => { console.log("tidied"); process.exit(0) })
+        setInterval(() => {}, 1e9)
+        console.log("works")'`
       await using bottle = scripted.spawn(script, { args: ["--profile", "--prompt", "x"] })
       const [out, said] = [new Heard(bottle.stdout), new Heard(bottle.stderr)]
       await Promise.all([out.until((text) => text === "works\n"), said.until(STARTED)])

@@ -1,6 +1,5 @@
 /** A session on a terminal: the agent has it whole, and can be left and joined again. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test"
-import type { MessagesRequest } from "../fixtures/messages-api.ts"
 import { onTerminal, type TerminalProgram } from "../fixtures/terminal.ts"
 import { createScripted, NOTHING, type Remains, type Scripted, STAY } from "./scripted.ts"
 import { createWorld, type World } from "./world.ts"
@@ -23,6 +22,11 @@ async function onlyIdentity(): Promise<string> {
   const [identity = ""] = (await scripted.world.ok("list", "active")).split("\t").slice(1)
   expect(identity).toStartWith("scripted-")
   return identity
+}
+
+/** An agent in JavaScript that stays: a shell may hold a signal back until the command that it waits for ends. */
+function agent(script: string): string {
+  return `exec node -e '${script}; setInterval(() => {}, 1e9)'`
 }
 
 /** A shell-like agent: says what it was given, and ends on `exit N`. */
@@ -52,8 +56,10 @@ describe("an agent on a terminal", () => {
   })
 
   test("sees the size of the window, and each change of it", async () => {
-    const script =
-      "trap 'echo size $(stty size </dev/tty)' WINCH; echo size $(stty size); while :; do read -rt 60 _ <> <(:); done"
+    const script = agent(`
+      const tell = () => console.log("size", process.stdout.rows, process.stdout.columns)
+      process.stdout.on("resize", tell)
+      tell()`)
     await using terminal = scripted.terminal(script)
     await terminal.sees("size 40 120")
     terminal.resize(91, 33)
@@ -63,7 +69,7 @@ describe("an agent on a terminal", () => {
   })
 
   test("gets Ctrl-C as on any terminal, and bottle lives on", async () => {
-    const script = "trap 'echo interrupted' INT; echo ready; while :; do read -rt 60 _ <> <(:); done"
+    const script = agent('process.on("SIGINT", () => console.log("interrupted")); console.log("ready")')
     await using terminal = scripted.terminal(script)
     await terminal.sees("ready")
     terminal.type("\u0003")
@@ -174,19 +180,13 @@ test("N, Enter and Ctrl-C at the question start nothing and leave no trace", asy
 describe("the real Claude Code", () => {
   let world: World
   beforeAll(async () => {
-    world = await createWorld({ answer: answerTo })
+    world = await createWorld({ answer: () => "The only answer." })
   })
   afterAll(async () => {
     await world?.[Symbol.asyncDispose]()
   })
   const bottle = (...args: string[]) =>
     onTerminal([...world.command, ...args], { cwd: world.cwd, env: world.env })
-
-  /** Answers with how often the user spoke, so that a continued conversation shows. */
-  function answerTo(request: MessagesRequest): string {
-    const said = JSON.stringify(request.messages)
-    return said.includes("apple") && said.includes("pear") ? "Answer with both." : "The only answer."
-  }
 
   async function ask(terminal: TerminalProgram, text: string): Promise<void> {
     await terminal.sees("bypass permissions on")
@@ -195,7 +195,7 @@ describe("the real Claude Code", () => {
     terminal.type("\r")
   }
 
-  test("draws its prompt, answers, is drawn anew for whoever comes back, and goes on after a resume", async () => {
+  test("draws its prompt, answers, is drawn anew for whoever comes back, and leaves nothing when it ends", async () => {
     {
       await using terminal = bottle("start", "worker", "--yes")
       await ask(terminal, "say apple")
