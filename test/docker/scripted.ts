@@ -34,8 +34,6 @@ export interface Scripted extends AsyncDisposable {
   bottleWith(env: Record<string, string>, ...args: string[]): Promise<RunResult>
   /** Runs a shell line inside the sandbox as the agent's user; answers with its stdout, trimmed */
   inside(identity: string, line: string): Promise<string>
-  /** Waits until the sandbox's container has ended */
-  agentEnded(identity: string): Promise<void>
   /** Waits until both containers have ended */
   ended(identity: string): Promise<void>
   /** Everything of this home that is there */
@@ -99,9 +97,6 @@ export async function createScripted(): Promise<Scripted> {
       run([...world.command, ...args], { cwd: world.cwd, env: { ...world.env, ...env } }),
     inside: (identity, line) =>
       world.docker("exec", "--user", "1000:1000", namesOf(identity).agent, "bash", "-c", line),
-    agentEnded: async (identity) => {
-      await world.docker("wait", namesOf(identity).agent)
-    },
     ended: async (identity) => {
       await world.docker("wait", namesOf(identity).agent, namesOf(identity).sidecars)
     },
