@@ -41,7 +41,17 @@ afterAll(async () => {
 })
 afterEach(() => scripted.discardAll())
 
-const left = async (): Promise<Remains> => ({ ...(await scripted.remains()), networks: [] })
+/** Identity of the last start that was signalled, empty when it had not come to name it */
+let identity = ""
+
+/** What is left: by the home's label, and by its name, since Docker makes a volume that it misses without any label. */
+async function left(): Promise<Remains> {
+  const { containers, volumes, state } = await scripted.remains()
+  const named =
+    identity === "" ? "" : await scripted.world.docker("volume", "ls", "-qf", `name=bottle-${identity}-`)
+  const all = new Set([...volumes, ...named.split("\n").filter(Boolean)])
+  return { containers, volumes: [...all].sort(), networks: [], state }
+}
 
 /** Starts, and signals bottle just before that call reaches Docker. Answers with bottle's exit status. */
 async function signalled(
@@ -52,10 +62,12 @@ async function signalled(
     scripted.spawn(STAY, { args: ["--detach", "--cwd"], env: { DOCKER_HOST: proxy.host } }),
 ): Promise<number> {
   let seen = 0
+  identity = ""
   await using bottle = spawn()
   bottle.stdout.resume()
   bottle.stderr.resume()
   proxy.onCall = (made) => {
+    identity = /bottle-(scripted-[0-9a-z]{5})-/.exec(made)?.[1] ?? identity
     if (!new RegExp(call).test(made)) return undefined
     seen += 1
     if (seen !== count) return undefined
@@ -91,7 +103,7 @@ describe("a kill leaves what the next cleanup finds and removes", () => {
 
   test("when the agent is about to start, and never does: its gateway ends it within half a minute", async () => {
     expect(await signalled("SIGKILL", LAUNCH, "drop")).toBe(137)
-    const [, identity = ""] = (await scripted.world.ok("list", "active")).split("\t")
+    expect((await scripted.world.ok("list", "active")).split("\t")[1]).toBe(identity)
     await scripted.ended(identity)
     expect((await scripted.world.bottle("cleanup", "--yes")).code).toBe(0)
     expect(await left()).toEqual(NOTHING)
@@ -99,19 +111,19 @@ describe("a kill leaves what the next cleanup finds and removes", () => {
 
   test("when a kept bottle is resumed, but for its work", async () => {
     const first = await scripted.start("echo precious >/workspace/note", { args: ["--prompt", "x"] })
-    const identity = /bottle resume (\S+)\n/.exec(first.stderr)?.[1] ?? "none"
+    const kept = /bottle resume (\S+)\n/.exec(first.stderr)?.[1] ?? "none"
     const { world } = scripted
     const env = { ...world.env, DOCKER_HOST: proxy.host, AGENT_SCRIPT: STAY }
-    const resume = () => spawnStreaming([...world.command, "resume", identity, "--yes", "--detach"], { env })
+    const resume = () => spawnStreaming([...world.command, "resume", kept, "--yes", "--detach"], { env })
     expect(await signalled("SIGKILL", LAUNCH, "drop", resume)).toBe(137)
-    await scripted.ended(identity)
+    await scripted.ended(kept)
     const cleaned = await world.bottle("cleanup", "--yes")
-    expect(cleaned.stderr).toContain(`bottle resume ${identity}`)
+    expect(cleaned.stderr).toContain(`bottle resume ${kept}`)
     expect((await left()).containers).toEqual([])
     const again = await scripted.bottleWith(
       { AGENT_SCRIPT: "cat note" },
       "resume",
-      identity,
+      kept,
       "--yes",
       "--prompt",
       "x",
@@ -122,7 +134,7 @@ describe("a kill leaves what the next cleanup finds and removes", () => {
   test("but not an agent that had started: it runs, is listed, and can be stopped", async () => {
     expect(await signalled("SIGKILL", LAUNCH)).toBe(137)
     expect((await scripted.world.bottle("cleanup", "--yes")).code).toBe(0)
-    const [, identity = ""] = (await scripted.world.ok("list", "active")).split("\t")
+    expect((await scripted.world.ok("list", "active")).split("\t")[1]).toBe(identity)
     expect(await scripted.inside(identity, "cat /workspace/file")).toBe("x")
     await scripted.world.ok("stop", identity)
     expect(await left()).toEqual(NOTHING)
