@@ -104,10 +104,14 @@ export interface Backend {
   name: BackendName
   /** What is asked of this machine; bounded in time, never throws */
   probe(signal?: AbortSignal): Promise<BackendProbe>
-  /** Brings up gateway and sandbox. `ready` is called with the way to init as soon as the gateway can be loaded. */
+  /**
+   * Brings up gateway and sandbox. Nothing is created before `begun` resolves, and all is taken back when it rejects.
+   * `load` is called with the way to init as soon as the gateway can be loaded.
+   */
   launch(
     plan: SandboxPlan,
     scope: LaunchScope,
+    begun: Promise<unknown>,
     load: (streams: ControlStreams) => Promise<void>,
   ): Promise<Sandbox>
   /** Joins the agent's terminal; `leave` ends the user's part in it, and the agent runs on */

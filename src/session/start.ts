@@ -19,8 +19,8 @@ import { writeDurably } from "../runtime/durable-file.ts"
 import { BottleError } from "../runtime/error.ts"
 import type { HostEnv } from "../runtime/home.ts"
 import { currentOwner } from "../runtime/process-owner.ts"
-import { authorityOf } from "./authority.ts"
-import { headKeeper } from "./ledger-heads.ts"
+import { authorityOf, type BottleAuthority } from "./authority.ts"
+import { type HeadKeeper, headKeeper } from "./ledger-heads.ts"
 import { type Prepared, plainEnv } from "./prepare.ts"
 import { wallProbes } from "./probes.ts"
 import type { StartScope } from "./scope.ts"
@@ -46,20 +46,12 @@ export async function startBottle(
   context: StartContext,
 ): Promise<Started> {
   const { scope } = context
-  const state = await scope.phase("state", () => acquireState(prepared, context))
-  const before = await readMetadata(state)
-  const authority = await scope.phase("authority", () => authorityOf(state))
-  const fingerprint = new X509Certificate(authority.cert).fingerprint256.replaceAll(":", "").toLowerCase()
-  scope.progress(`CA sha256 ${fingerprint}`)
-  const metadata = await firstMetadata(prepared)
-  await writeMetadata(state, metadata)
-  if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
-  // For people who look; the live policy travels by control message.
-  await writeDurably(state.policy, `${JSON.stringify(prepared.compiled.policy, null, 2)}\n`)
-
-  const keep = headKeeper(state)
+  // What the host notes of the bottle and what the backend looks up do not wait for each other.
+  const begun = begin(prepared, context)
+  begun.catch(() => {})
   let client: ControlClient | undefined
   const load = async (streams: ControlStreams) => {
+    const { state, authority, keep } = await begun
     const way = new ControlClient(state.identity, streams, keep.onHead)
     scope.undo("the way to the gateway", () => way[Symbol.asyncDispose]())
     client = way
@@ -70,13 +62,16 @@ export async function startBottle(
       policy: prepared.compiled.policy,
     })
   }
-  const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, load)
+  const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, begun, load)
+  const { state, metadata, keep } = await begun
   if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
   await using control: ControlClient = client
   await scope.phase("wall", () => tryWall(control, sandbox, scope.signal, prepared))
   await scope.phase("files", () => whileAlive(sandbox, scope.signal, control.provision(filesOf(prepared))))
+  const remembered = keep.settled()
+  remembered.catch(() => {})
   // A ledger that was cut short while the bottle was kept is found out before anything goes on in it.
-  if (prepared.spec.resume !== undefined) await keep.settled()
+  if (prepared.spec.resume !== undefined) await remembered
   // Written before the agent exists, so that its work is never taken for nothing.
   await writeMetadata(state, { ...metadata, images: sandbox.images, phase: "running" })
   await scope.phase("agent", () =>
@@ -92,9 +87,39 @@ export async function startBottle(
       }),
     ),
   )
-  await keep.settled()
+  await remembered
   scope.keep()
   return { state, end: sandbox.session, leave: sandbox.leave }
+}
+
+/** What the host has of a bottle before anything else of it exists. */
+interface Begun {
+  state: HeldState
+  authority: BottleAuthority
+  metadata: Metadata
+  keep: HeadKeeper
+}
+
+/** Makes or opens the state, with its undo. Its metadata is written before the backend creates anything. */
+async function begin(prepared: Prepared, context: StartContext): Promise<Begun> {
+  const { scope } = context
+  const state = await scope.phase("state", () => acquireState(prepared, context))
+  const noted = async () => {
+    const before = await readMetadata(state)
+    const metadata = await firstMetadata(prepared)
+    await writeMetadata(state, metadata)
+    if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
+    return metadata
+  }
+  const [authority, metadata] = await Promise.all([
+    scope.phase("authority", () => authorityOf(state)),
+    noted(),
+    // For people who look; the live policy travels by control message.
+    writeDurably(state.policy, `${JSON.stringify(prepared.compiled.policy, null, 2)}\n`),
+  ])
+  const fingerprint = new X509Certificate(authority.cert).fingerprint256.replaceAll(":", "").toLowerCase()
+  scope.progress(`CA sha256 ${fingerprint}`)
+  return { state, authority, metadata, keep: headKeeper(state) }
 }
 
 /** A new folder, or the one of the bottle that is resumed; either is held by this process until it is let go. */

@@ -14,7 +14,7 @@ export function dockerBackend(home: string): Backend {
   return {
     name: "docker",
     probe: probeDocker,
-    launch: (plan, scope, load) => launchBottle(plan, digest, scope, load),
+    launch: (plan, scope, begun, load) => launchBottle(plan, digest, scope, begun, load),
     attach: attachBottle,
     signal: async (identity, signal) => {
       await docker("pass a signal to the agent", ["kill", "--signal", signal, namesOf(identity).agent])

@@ -32,15 +32,13 @@ export async function launchBottle(
   plan: SandboxPlan,
   home: string,
   scope: LaunchScope,
+  begun: Promise<unknown>,
   load: (streams: ControlStreams) => Promise<void>,
 ): Promise<Sandbox> {
   const { signal } = scope
   const names = namesOf(plan.identity)
   const engine = Engine.here()
-  const [images] = await Promise.all([
-    scope.phase("images", () => imagesOf(plan, engine, scope)),
-    scope.phase("network", () => ensureNetwork(home, engine, signal)),
-  ])
+  const images = await lookUp(plan, home, engine, scope, begun)
   const project = composeProject(plan, { home, startedAt: new Date().toISOString(), images })
   scope.undo("containers and volumes", () => removeBottle(plan.identity, { keepWork: plan.resume }))
   await scope.phase("create", () =>
@@ -116,17 +114,47 @@ async function imagesOf(
   plan: SandboxPlan,
   engine: Engine | undefined,
   scope: LaunchScope,
+  signal: AbortSignal,
 ): Promise<Sandbox["images"]> {
   const found = await ensureImages(
     { dockerfile: plan.dockerfile, env: hostEnv() },
     {
       docker: ["docker"],
       progress: (line) => scope.progress(line),
-      signal: scope.signal,
-      ...(engine ? { find: (reference) => engine.image(reference, scope.signal) } : {}),
+      signal,
+      ...(engine ? { find: (reference) => engine.image(reference, signal) } : {}),
     },
   )
   return { agent: found.agent.reference, gateway: found.gateway.reference }
+}
+
+/**
+ * Finds images and network, or makes them, while the host notes the bottle. A bottle that cannot be noted ends a build
+ * that has begun.
+ */
+async function lookUp(
+  plan: SandboxPlan,
+  home: string,
+  engine: Engine | undefined,
+  scope: LaunchScope,
+  begun: Promise<unknown>,
+): Promise<Sandbox["images"]> {
+  const failed = new AbortController()
+  const signal = AbortSignal.any([scope.signal, failed.signal])
+  const found = Promise.all([
+    scope.phase("images", () => imagesOf(plan, engine, scope, signal)),
+    scope.phase("network", () => ensureNetwork(home, engine, signal)),
+  ])
+  found.catch(() => {})
+  try {
+    await begun
+  } catch (error) {
+    failed.abort(error)
+    await found.catch(() => {})
+    throw error
+  }
+  const [images] = await found
+  return images
 }
 
 /** With an engine at hand init's own stdin is the way to it; otherwise a program in the gateway is. */
@@ -141,13 +169,19 @@ async function startGateway(
     await docker("start the gateway", ["start", sidecars], { signal })
     return load(controlOf(identity))
   }
-  const streams = await engine.attach(sidecars)
+  // What is written before init reads waits in its stdin, so neither has to come first.
+  const attached = engine.attach(sidecars)
+  attached.catch(() => {})
   try {
     await engine.start(sidecars, "start the gateway", signal)
   } catch (error) {
-    await streams[Symbol.asyncDispose]()
+    await attached.then(
+      (streams) => streams[Symbol.asyncDispose](),
+      () => {},
+    )
     throw error
   }
+  const streams = await attached
   return load(streams)
 }
 
