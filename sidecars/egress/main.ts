@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs"
 import process from "node:process"
 import { showable } from "../../src/policy/denial.ts"
-import { EGRESS_SOCKET } from "../../src/policy/paths.ts"
+import { EGRESS_SOCKET, INTERNAL_HOST } from "../../src/policy/paths.ts"
 import { DAEMON_LINE_MAX, type EgressCommand, egressCommand } from "../../src/policy/wire/daemon.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { readLines } from "../../src/runtime/lines.ts"
@@ -117,6 +117,8 @@ class Daemon {
     console.error(`loaded ${routes.length} routes, generation ${generation}`)
     this.#outbox.send({ type: "live", generation })
     if (command.type === "load") {
+      // Every sandbox asks for this one first, to try its wall.
+      setImmediate(() => keys.authority.contextFor(INTERNAL_HOST))
       // The roots are read while nobody waits for them: not at once, when the sandbox tries its wall.
       setTimeout(() => keys.trust.prepare(), ROOTS_AFTER_MS).unref()
     }

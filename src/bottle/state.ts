@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto"
 import { chmod, lstat, mkdir, opendir, readdir, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { showable } from "../policy/denial.ts"
-import { fileError, readBounded, syncFolder, writeDurably } from "../runtime/durable-file.ts"
+import { fileError, readBounded, syncFolder, writeDurably, writeForNow } from "../runtime/durable-file.ts"
 import { BottleError, reasonOf } from "../runtime/error.ts"
 import { lockHolder, tryLock } from "../runtime/lock-file.ts"
 import { ownerAlive } from "../runtime/process-owner.ts"
@@ -49,7 +49,7 @@ export type StateEntry =
  */
 export async function createState(home: string, identity: string): Promise<HeldState> {
   const state = stateOf(home, identity)
-  const root = await ensureStateRoot(home)
+  await ensureStateRoot(home)
   const held = await lockState(state)
   let made = false
   try {
@@ -61,7 +61,6 @@ export async function createState(home: string, identity: string): Promise<HeldS
       await mkdir(path, { mode: 0o700 })
       await chmod(path, 0o700)
     }
-    await syncFolder(root)
     return held
   } catch (error) {
     if (made) await rm(state.dir, { recursive: true, force: true }).catch(() => undefined)
@@ -159,12 +158,16 @@ export async function readMetadata(state: State): Promise<Metadata | undefined> 
   })
 }
 
-/** Writes the metadata. The first time this ends the half-written stage of a new bottle. */
+/**
+ * Writes the metadata. The first time this ends the half-written stage of a new bottle. While no agent has run there
+ * is nothing a power cut could lose: a start that it cuts short is found as such, with metadata or without.
+ */
 export async function writeMetadata(state: HeldState, metadata: Metadata): Promise<void> {
   if (metadata.identity !== state.identity) {
     throw new Error(`metadata of ${metadata.identity} for the state of ${state.identity}`)
   }
-  await writeDurably(state.metadata, formatMetadata(metadata))
+  const write = metadata.phase === "starting" ? writeForNow : writeDurably
+  await write(state.metadata, formatMetadata(metadata))
 }
 
 /** Keeps the state until the user removes it: no cleanup touches it. `reason` is for people who look. */

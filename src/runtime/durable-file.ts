@@ -10,14 +10,22 @@ function partOf(path: string): string {
   return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.part`)
 }
 
-/** Writes the whole content to a new file of exactly that mode, whatever the umask, and waits for the disk. */
-async function writeNew(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+/** Whether a write waits until it would survive a power cut. Content of this boot alone need not. */
+export type Survives = "power cut" | "this boot"
+
+/** Writes the whole content to a new file of exactly that mode, whatever the umask. */
+async function writeNew(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+  survives: Survives,
+): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   const file = await open(path, flags, mode)
   try {
     await file.chmod(mode)
     await file.writeFile(content)
-    await file.sync()
+    if (survives === "power cut") await file.sync()
   } finally {
     await file.close()
   }
@@ -34,12 +42,26 @@ export async function syncFolder(path: string): Promise<void> {
 }
 
 /** Replaces a file by rename: readers see the old content or the new, never a part, also after a power cut. */
-export async function writeDurably(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+export function writeDurably(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  return replace(path, content, mode, "power cut")
+}
+
+/** The same for what means nothing after the next boot: it does not wait for the disk. */
+export function writeForNow(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  return replace(path, content, mode, "this boot")
+}
+
+async function replace(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+  survives: Survives,
+): Promise<void> {
   const part = partOf(path)
   try {
-    await writeNew(part, content, mode)
+    await writeNew(part, content, mode, survives)
     await rename(part, path)
-    await syncFolder(dirname(path))
+    if (survives === "power cut") await syncFolder(dirname(path))
   } catch (error) {
     await unlink(part).catch(() => undefined)
     throw fileError(`Could not write ${path}`, error)
@@ -54,12 +76,13 @@ export async function createDurably(
   path: string,
   content: string | Uint8Array,
   mode = 0o600,
+  survives: Survives = "power cut",
 ): Promise<boolean> {
   const part = partOf(path)
   try {
-    await writeNew(part, content, mode)
+    await writeNew(part, content, mode, survives)
     await link(part, path)
-    await syncFolder(dirname(path))
+    if (survives === "power cut") await syncFolder(dirname(path))
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false

@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from "node:crypto"
 import { readFileSync, unlinkSync } from "node:fs"
 import { setTimeout as delay } from "node:timers/promises"
-import { createDurably, readBounded, writeDurably } from "./durable-file.ts"
+import { createDurably, readBounded, writeForNow } from "./durable-file.ts"
 import { BottleError } from "./error.ts"
 import { currentOwner, ownerAlive, type ProcessOwner } from "./process-owner.ts"
 
@@ -53,7 +53,7 @@ async function acquire(path: string, depth: number): Promise<{ lock: LockFile } 
   // The random part makes every lock's content its own, which the takeover below relies on.
   const content = `${JSON.stringify({ owner: await currentOwner(), nonce: randomUUID() })}\n`
   for (;;) {
-    if (await createDurably(path, content)) return { lock: release(path, content) }
+    if (await createDurably(path, content, 0o600, "this boot")) return { lock: release(path, content) }
     const seen = await readBounded(path, LOCK_MAX_BYTES)
     if (seen === undefined) continue
     const holder = parse(seen, path)
@@ -66,7 +66,7 @@ async function acquire(path: string, depth: number): Promise<{ lock: LockFile } 
     using _ = takeover.lock
     const now = await readBounded(path, LOCK_MAX_BYTES)
     if (now?.equals(seen)) {
-      await writeDurably(path, content)
+      await writeForNow(path, content)
       return { lock: release(path, content) }
     }
   }

@@ -2,7 +2,7 @@
 import { join } from "node:path"
 import type { State } from "../bottle/state-folder.ts"
 import { mintAuthority } from "../gateway/ca.ts"
-import { readBounded, writeDurably } from "../runtime/durable-file.ts"
+import { readBounded, writeForNow } from "../runtime/durable-file.ts"
 
 /** A certificate or key of ours is under 2 KB. */
 const PEM_MAX = 16 * 1024
@@ -20,6 +20,6 @@ export async function authorityOf(state: State): Promise<BottleAuthority> {
   const [cert, key] = await Promise.all([readBounded(paths.cert, PEM_MAX), readBounded(paths.key, PEM_MAX)])
   if (cert !== undefined && key !== undefined) return { cert: cert.toString(), key: key.toString() }
   const minted = await mintAuthority(state.identity)
-  await Promise.all([writeDurably(paths.cert, minted.cert), writeDurably(paths.key, minted.key)])
+  await Promise.all([writeForNow(paths.cert, minted.cert), writeForNow(paths.key, minted.key)])
   return { cert: minted.cert, key: minted.key }
 }

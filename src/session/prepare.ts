@@ -70,6 +70,9 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   const bottle = manifests.bottle(agent.bottle)
   const notYet = unserved(bottle)
   if (notYet !== undefined) throw notYet
+  // Asked while the rest is read; what is wrong with the manifests is told first.
+  const choice = chooseBackend(spec, bottle, home, env)
+  choice.catch(() => {})
   const identity = spec.resume ?? mintIdentity(agent.name)
   const skills = findSkills(agent.skills, userHome(env))
   const provider = providerNamed(bottle.provider.template)
@@ -97,7 +100,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     ...(proxy ? { upstreamProxy: proxy } : {}),
   })
   checkVariables(compiled, bottle, env)
-  const { backend, probe, chosenBy } = await chooseBackend(spec, bottle, home, env)
+  const { backend, probe, chosenBy } = await choice
   return {
     spec,
     identity,

@@ -15,7 +15,7 @@ import { ControlClient, type ControlStreams } from "../gateway/control-client.ts
 import { EMPTY_HEAD } from "../policy/ledger.ts"
 import { WORKSPACE } from "../policy/paths.ts"
 import type { ProbeResult } from "../policy/wire/lifeline.ts"
-import { writeDurably } from "../runtime/durable-file.ts"
+import { writeForNow } from "../runtime/durable-file.ts"
 import { BottleError } from "../runtime/error.ts"
 import type { HostEnv } from "../runtime/home.ts"
 import { currentOwner } from "../runtime/process-owner.ts"
@@ -115,7 +115,7 @@ async function begin(prepared: Prepared, context: StartContext): Promise<Begun> 
     scope.phase("authority", () => authorityOf(state)),
     noted(),
     // For people who look; the live policy travels by control message.
-    writeDurably(state.policy, `${JSON.stringify(prepared.compiled.policy, null, 2)}\n`),
+    writeForNow(state.policy, `${JSON.stringify(prepared.compiled.policy, null, 2)}\n`),
   ])
   const fingerprint = new X509Certificate(authority.cert).fingerprint256.replaceAll(":", "").toLowerCase()
   scope.progress(`CA sha256 ${fingerprint}`)
