@@ -5,13 +5,13 @@
  */
 import { createHash } from "node:crypto"
 import { readFileSync, statSync } from "node:fs"
-import { request } from "node:http"
 import { createConnection, type Socket } from "node:net"
 import { join } from "node:path"
 import { PassThrough, Writable } from "node:stream"
 import type { ControlStreams } from "../../gateway/control-client.ts"
 import { BottleError, reasonOf } from "../../runtime/error.ts"
 import { type HostEnv, hostEnv, userHome } from "../../runtime/home.ts"
+import { requestOverUnix } from "../../runtime/unix-http.ts"
 
 /** First API that has all we call (Docker 20.10); every later engine speaks it. */
 const API = "/v1.41"
@@ -47,30 +47,13 @@ export class Engine {
     return socket === undefined ? undefined : new Engine(socket)
   }
 
-  call(method: "GET" | "POST", path: string, signal?: AbortSignal): Promise<EngineAnswer> {
-    return new Promise((resolve, reject) => {
-      const options = { socketPath: this.#socket, method, path: API + path, timeout: WITHIN_MS }
-      const call = request({ ...options, ...(signal ? { signal } : {}) }, (response) => {
-        const parts: Buffer[] = []
-        let size = 0
-        response.on("data", (part: Buffer) => {
-          size += part.length
-          if (size > ANSWER_MAX) call.destroy(new Error("the engine's answer has no end"))
-          else parts.push(part)
-        })
-        response.on("error", reject)
-        response.on("end", () => {
-          const text = Buffer.concat(parts).toString()
-          resolve({
-            status: response.statusCode ?? 0,
-            body: text.trim() === "" ? undefined : JSON.parse(text),
-          })
-        })
-      })
-      call.on("timeout", () => call.destroy(new Error("the engine does not answer")))
-      call.on("error", reject)
-      call.end()
+  async call(method: "GET" | "POST", path: string, signal?: AbortSignal): Promise<EngineAnswer> {
+    const late = AbortSignal.timeout(WITHIN_MS)
+    const { status, text } = await requestOverUnix(this.#socket, method, API + path, {
+      signal: signal === undefined ? late : AbortSignal.any([signal, late]),
+      max: ANSWER_MAX,
     })
+    return { status, body: text.trim() === "" ? undefined : JSON.parse(text) }
   }
 
   /** Id and labels of an image; undefined when it is not there. */
