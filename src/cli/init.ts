@@ -34,11 +34,11 @@ export default defineCommand({
     name: { type: "string", description: `Name of the agent (default ${DEFAULT_NAME})` },
     bottle: {
       type: "string",
-      description: `Name of its bottle, made when there is none (default ${DEFAULT_BOTTLE})`,
+      description: `Name of its bottle (default ${DEFAULT_BOTTLE})`,
     },
     "token-env": {
       type: "string",
-      description: `Host variable with the credential (default ${DEFAULT_TOKEN})`,
+      description: `Credential (default ${DEFAULT_TOKEN})`,
     },
     skills: { type: "string", description: "Skills from ~/.claude/skills, separated by commas" },
     prompt: { type: "string", description: "System prompt of the agent" },

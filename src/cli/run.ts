@@ -1,8 +1,9 @@
 /** Runs one command line: finds the verb, checks its flags, runs it, prints what it throws. Returns the exit status. */
+import { stripVTControlCharacters } from "node:util"
 import { type ArgsDef, type CommandDef, renderUsage, runCommand } from "citty"
 import { nearest } from "../manifest/suggest.ts"
 import { BottleError, reasonOf, usageError } from "../runtime/error.ts"
-import { pad, paint, print, tell } from "../runtime/output.ts"
+import { isTerminal, pad, paint, print, tell } from "../runtime/output.ts"
 import { errorText, shownLines } from "./error-text.ts"
 import { checkFlags } from "./flags.ts"
 import { VERBS } from "./verbs.ts"
@@ -47,7 +48,9 @@ async function dispatch(argv: string[]): Promise<number> {
   }
   const own = args.includes("--") ? args.slice(0, args.indexOf("--")) : args
   if (own.some(isHelp)) {
-    print(await renderUsage(command))
+    const usage = await renderUsage(command)
+    // citty colours for a pipe as well.
+    print(isTerminal("stdout") ? usage : stripVTControlCharacters(usage))
     return 0
   }
   checkFlags(`bottle ${name}`, own, ((await command.args) ?? {}) as ArgsDef)
