@@ -10,7 +10,7 @@ import { cliContext } from "./context.ts"
 export default defineCommand({
   meta: {
     name: "bottle cleanup",
-    description: "Remove what ended and interrupted bottles left; kept work is never touched",
+    description: "Remove what ended bottles left, but for kept work",
   },
   args: {
     yes: { type: "boolean", alias: "y", description: "do not ask" },

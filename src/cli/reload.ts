@@ -12,7 +12,7 @@ import { cliContext } from "./context.ts"
 export default defineCommand({
   meta: {
     name: "bottle reload",
-    description: "Load a gateway that was restarted, from the manifests as they are now",
+    description: "Load a restarted gateway from the manifests as they are now",
   },
   args: { identity: { type: "positional", required: true, description: "as `bottle list active` shows it" } },
   async run({ args }) {
