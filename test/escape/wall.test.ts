@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { randomBytes } from "node:crypto"
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
+import { composePlugin } from "../../src/backend/docker/compose-plugin.ts"
 import { homeDigest, LABEL_HOME } from "../../src/backend/docker/names.ts"
 import { createWorld, type World } from "../docker/world.ts"
 import { attackerBottle } from "./bottle.ts"
@@ -22,28 +23,30 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]()
 }, 120_000)
 
-/** Puts a `docker` first on PATH that replaces `from` by `to` in every project that Compose is given. */
+/** Puts a Compose plugin before Docker's own that replaces `from` by `to` in every project that it is given. */
 function tampering(from: string, to: string): Disposable & { log: string } {
   const folder = join(world.home, "tampering")
-  mkdirSync(folder, { recursive: true })
+  const plugin = join(folder, "cli-plugins", "docker-compose")
+  mkdirSync(dirname(plugin), { recursive: true })
   const log = join(folder, randomBytes(4).toString("hex"))
-  const real = Bun.which("docker", { PATH: world.env.PATH! })
+  const real = composePlugin()
   const script = [
     "#!/bin/sh",
-    `case "$*" in *compose*create*) ;; *) exec ${real} "$@" ;; esac`,
+    `case "$*" in *create*) ;; *) exec ${real} "$@" ;; esac`,
     `project=$(cat)`,
     `changed=$(printf %s "$project" | sed 's|${from.replace(/[[\]]/g, "\\$&")}|${to}|')`,
     `[ "$changed" = "$project" ] || echo changed >>${log}`,
     `printf %s "$changed" | ${real} "$@"`,
   ]
-  writeFileSync(join(folder, "docker"), `${script.join("\n")}\n`)
-  chmodSync(join(folder, "docker"), 0o755)
-  const path = world.env.PATH!
-  world.env.PATH = `${folder}:${path}`
+  writeFileSync(plugin, `${script.join("\n")}\n`)
+  chmodSync(plugin, 0o755)
+  const before = world.env.DOCKER_CONFIG
+  world.env.DOCKER_CONFIG = folder
   return {
     log,
     [Symbol.dispose]: () => {
-      world.env.PATH = path
+      if (before === undefined) delete world.env.DOCKER_CONFIG
+      else world.env.DOCKER_CONFIG = before
     },
   }
 }

@@ -5,16 +5,9 @@
 import { realpathSync, statSync } from "node:fs"
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { type HostEnv, hostEnv, userHome } from "../../runtime/home.ts"
+import { hostEnv, userHome } from "../../runtime/home.ts"
 import { run } from "../../runtime/spawn.ts"
-
-/** Where docker looks for its plugins, the user's own folder first (docker/cli, cli-plugins/manager). */
-const SYSTEM_FOLDERS = [
-  "/usr/local/lib/docker/cli-plugins",
-  "/usr/local/libexec/docker/cli-plugins",
-  "/usr/lib/docker/cli-plugins",
-  "/usr/libexec/docker/cli-plugins",
-]
+import { composePlugin } from "./compose-plugin.ts"
 
 /** The version as the plugin says it, `2.26.1`; undefined when there is no plugin, or it does not answer. */
 export async function composeVersion(request: {
@@ -22,7 +15,7 @@ export async function composeVersion(request: {
   signal?: AbortSignal
 }): Promise<string | undefined> {
   const env = hostEnv()
-  const key = pluginKey(env)
+  const key = pluginKey()
   const folder = join(env.XDG_CACHE_HOME || join(userHome(env), ".cache"), "bottle")
   const path = join(folder, "compose-version.json")
   const known = key === undefined ? undefined : await recall(path)
@@ -35,14 +28,11 @@ export async function composeVersion(request: {
 }
 
 /** Path, size and time of the plugin that docker would run; undefined when it is in none of the usual places. */
-function pluginKey(env: HostEnv): string | undefined {
-  const own = join(env.DOCKER_CONFIG || join(userHome(env), ".docker"), "cli-plugins")
-  for (const folder of [own, ...SYSTEM_FOLDERS]) {
-    const path = join(folder, "docker-compose")
-    const found = statSync(path, { throwIfNoEntry: false })
-    if (found !== undefined) return `${realpathSync(path)}:${found.size}:${found.mtimeMs}:${found.ino}`
-  }
-  return undefined
+function pluginKey(): string | undefined {
+  const path = composePlugin()
+  if (path === undefined) return undefined
+  const { size, mtimeMs, ino } = statSync(path)
+  return `${realpathSync(path)}:${size}:${mtimeMs}:${ino}`
 }
 
 interface Remembered {

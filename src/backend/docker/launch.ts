@@ -7,7 +7,7 @@ import { hostEnv } from "../../runtime/home.ts"
 import { lastLines, run, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
 import { composeProject, PROXY_VARIABLES } from "./compose.ts"
-import { askDocker, docker } from "./docker.ts"
+import { askDocker, compose, docker } from "./docker.ts"
 import { Engine } from "./engine.ts"
 import { LABEL_HOME, namesOf, networkOf } from "./names.ts"
 import { copyTrees, copyWorkspace } from "./provision.ts"
@@ -26,7 +26,7 @@ const ASKED_WITHIN_MS = 60_000
 const WORDS_MAX = 5
 
 /** The current folder may be anyone's: its `.env` would name the project and fill the containers' environment. */
-const COMPOSE = ["compose", "--progress", "quiet", "--env-file", "/dev/null"]
+const COMPOSE = ["--progress", "quiet", "--env-file", "/dev/null"]
 
 export async function launchBottle(
   plan: SandboxPlan,
@@ -42,7 +42,7 @@ export async function launchBottle(
   const project = composeProject(plan, { home, startedAt: new Date().toISOString(), images })
   scope.undo("containers and volumes", () => removeBottle(plan.identity, { keepWork: plan.resume }))
   await scope.phase("create", () =>
-    docker(
+    compose(
       "create the bottle's containers",
       [...COMPOSE, "--project-name", names.project, "-f", "-", "create", "--no-build"],
       {

@@ -1,7 +1,10 @@
 /** What this machine's Docker is and can do, found by asking it. */
+import { join } from "node:path"
 import { reasonOf } from "../../runtime/error.ts"
+import { hostEnv } from "../../runtime/home.ts"
 import { lastLines, run } from "../../runtime/spawn.ts"
 import type { BackendProbe } from "../types.ts"
+import { isProgram } from "./compose-plugin.ts"
 import { composeVersion } from "./compose-version.ts"
 import { Engine } from "./engine.ts"
 
@@ -20,9 +23,14 @@ interface DockerInfo {
 
 const NOTHING: Omit<BackendProbe, "reason" | "next"> = { available: false, found: "", runtime: "", notes: [] }
 
+const NO_COMMAND = "cannot run `docker`: it is not installed, or not on PATH"
+
 export async function probeDocker(signal?: AbortSignal): Promise<BackendProbe> {
   const request = { timeoutMs: WITHIN_MS, ...(signal ? { signal } : {}) }
   try {
+    // Engine and plugin can be there without it, and the terminal is joined by it.
+    if (!isOnPath("docker"))
+      return { ...NOTHING, reason: NO_COMMAND, next: "Install Docker, or put its folder on PATH" }
     const [engine, version] = await Promise.all([engineInfo(request), composeVersion(request)])
     if ("fault" in engine) {
       return { ...NOTHING, reason: engine.fault, next: "Start Docker, and see that `docker version` answers" }
@@ -68,6 +76,10 @@ async function engineInfo(request: {
   const parsed = parseInfo(info.stdout)
   const fault = parsed.ServerErrors?.[0] ?? (parsed.ServerVersion ? undefined : lastLines(info.stderr, 2))
   return info.code === 0 && fault === undefined ? parsed : { fault: fault || "docker info failed" }
+}
+
+function isOnPath(tool: string): boolean {
+  return (hostEnv().PATH ?? "").split(":").some((folder) => folder !== "" && isProgram(join(folder, tool)))
 }
 
 function parseInfo(text: string): DockerInfo {
