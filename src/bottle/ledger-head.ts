@@ -5,7 +5,7 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import { join } from "node:path"
-import { z } from "zod"
+import * as z from "zod/mini"
 import { type LedgerFault, type LedgerHead, ledgerHead } from "../policy/ledger.ts"
 import { createDurably, fileError, readBounded, writeDurably } from "../runtime/durable-file.ts"
 import { BottleError } from "../runtime/error.ts"
@@ -24,7 +24,7 @@ const remembered = z.strictObject({
   version: z.literal(1),
   head: ledgerHead,
   /** HMAC-SHA256 over identity and head, hex */
-  mac: z.string().regex(/^[0-9a-f]{64}$/),
+  mac: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
 })
 
 type Recalled = { head: LedgerHead | undefined } | { fault: LedgerFault }

@@ -1,8 +1,9 @@
 /** What the host knows about one bottle: `metadata.json` in its state folder. It holds no secret. */
-import { z } from "zod"
+import * as z from "zod/mini"
 import { ledgerHead } from "../policy/ledger.ts"
 import { workspaceState } from "../policy/wire/lifeline.ts"
 import { BottleError } from "../runtime/error.ts"
+import { IN_ENGLISH, schemaFault } from "../runtime/schema-fault.ts"
 import { parseIdentity } from "./identity.ts"
 
 /** Schema version that this program writes */
@@ -13,46 +14,46 @@ export const METADATA_MAX_BYTES = 256 * 1024
 
 export const owner = z.strictObject({
   /** Process id */
-  pid: z.number().int().min(1),
+  pid: z.int().check(z.minimum(1)),
   /** Start of the process: clock ticks after boot on Linux, UTC date text on macOS */
-  start_time: z.string().min(1).max(64),
+  start_time: z.string().check(z.minLength(1), z.maxLength(64)),
   /** Name of the machine's boot */
-  boot_id: z.string().max(64),
+  boot_id: z.string().check(z.maxLength(64)),
   /** Name of the pid namespace, empty where the system has none */
-  pid_namespace: z.string().max(64),
+  pid_namespace: z.string().check(z.maxLength(64)),
 })
 
 export const metadata = z.strictObject({
   /** Schema version of this file */
   version: z.literal(METADATA_VERSION),
   /** `<agent>-<5 base36>`, the name of the state folder */
-  identity: z.string().refine((text) => parseIdentity(text) !== undefined, "is not an identity"),
+  identity: z.string().check(z.refine((text) => parseIdentity(text) !== undefined, "is not an identity")),
   /** Name of the agent's manifest */
-  agent: z.string().min(1).max(64),
+  agent: z.string().check(z.minLength(1), z.maxLength(64)),
   /** Name of the bottle's manifest */
-  bottle: z.string().min(1).max(64),
+  bottle: z.string().check(z.minLength(1), z.maxLength(64)),
   backend: z.enum(["docker", "smolmachines", "bubblewrap"]),
   provider: z.strictObject({
     name: z.enum(["claude", "codex", "command"]),
     /** Version of the provider's tool, empty for `command` */
-    version: z.string().max(64),
+    version: z.string().check(z.maxLength(64)),
   }),
   workspace: z.discriminatedUnion("mode", [
     z.strictObject({ mode: z.literal("empty") }),
     z.strictObject({
       mode: z.literal("copy"),
       /** Absolute host path of the folder that was copied */
-      source: z.string().startsWith("/").max(4096),
+      source: z.string().check(z.startsWith("/"), z.maxLength(4096)),
     }),
   ]),
   images: z.strictObject({
     /** Reference of the agent's image, empty on backends without images */
-    agent: z.string().max(512),
+    agent: z.string().check(z.maxLength(512)),
     /** Reference of the gateway's image, empty on backends without images */
-    gateway: z.string().max(512),
+    gateway: z.string().check(z.maxLength(512)),
   }),
   /** Name of the Compose project, empty on other backends */
-  compose_project: z.string().max(128),
+  compose_project: z.string().check(z.maxLength(128)),
   /** RFC 3339 time of the start, UTC */
   started_at: z.iso.datetime(),
   /** Head of the ledger when this file was written */
@@ -65,15 +66,15 @@ export const metadata = z.strictObject({
   /** Process that last started or ended the bottle */
   owner,
   /** How the agent ended; present when the phase is `ended` and the end was seen */
-  exit: z
-    .strictObject({
+  exit: z.optional(
+    z.strictObject({
       /** Exit status of the agent */
-      code: z.number().int(),
+      code: z.int(),
       /** RFC 3339 time, UTC */
       at: z.iso.datetime(),
       workspace: workspaceState,
-    })
-    .optional(),
+    }),
+  ),
 })
 
 export type Metadata = z.infer<typeof metadata>
@@ -105,8 +106,7 @@ export function parseMetadata(text: string, file: string): Metadata {
       next: "Use the newer bottle for it",
     })
   }
-  const read = metadata.safeParse(value)
+  const read = metadata.safeParse(value, IN_ENGLISH)
   if (read.success) return read.data
-  const issue = read.error.issues[0]
-  throw fault(`${issue?.path.join(".") || "the file"}: ${issue?.message ?? "does not fit the schema"}`)
+  throw fault(schemaFault(read.error, "the file"))
 }

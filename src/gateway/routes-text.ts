@@ -1,12 +1,12 @@
 /** The live routes as YAML that a person edits, and back. */
 import { type Document, parseDocument, stringify } from "yaml"
-import { z } from "zod"
-import { partial } from "zod/mini"
+import * as z from "zod/mini"
 import { parseCidr } from "../policy/address.ts"
 import { canonicalHostRule } from "../policy/host.ts"
 import { canonicalPathRule } from "../policy/path.ts"
 import { type Policy, policy, type Route, route } from "../policy/schema.ts"
 import { BottleError } from "../runtime/error.ts"
+import { IN_ENGLISH, schemaFault } from "../runtime/schema-fault.ts"
 import type { ControlClient } from "./control-client.ts"
 
 const HEAD = `# Live routes of this bottle. Saved and valid, they take effect at once; a mistake changes nothing.
@@ -15,7 +15,7 @@ const HEAD = `# Live routes of this bottle. Saved and valid, they take effect at
 `
 
 const routesFile = z.strictObject({
-  routes: z.array(partial(route, { intercept: true, scheme: true, private: true, origin: true })),
+  routes: z.array(z.partial(route, { intercept: true, scheme: true, private: true, origin: true })),
 })
 
 /** The policy that is live now. Throws a BottleError when the gateway is empty. */
@@ -39,11 +39,8 @@ export function parseRoutes(text: string, live: Policy): Policy {
   const document = parseDocument(text, { uniqueKeys: true })
   const fault = document.errors[0]
   if (fault !== undefined) throw broken(fault.message)
-  const read = routesFile.safeParse(plain(document))
-  if (!read.success) {
-    const issue = read.error.issues[0]
-    throw broken(`${issue?.path.join(".") ?? "routes"}: ${issue?.message ?? "does not fit"}`)
-  }
+  const read = routesFile.safeParse(plain(document), IN_ENGLISH)
+  if (!read.success) throw broken(schemaFault(read.error, "routes"))
   const hosts = new Set<string>()
   const credentials = new Set(live.routes.flatMap((entry) => entry.auth?.credential ?? []))
   const routes = read.data.routes.map((entry): Route => {
@@ -76,10 +73,9 @@ export function parseRoutes(text: string, live: Policy): Policy {
       origin: entry.origin ?? "edit",
     } as Route
   })
-  const next = policy.safeParse({ ...live, generation: live.generation + 1, routes })
+  const next = policy.safeParse({ ...live, generation: live.generation + 1, routes }, IN_ENGLISH)
   if (next.success) return next.data
-  const issue = next.error.issues[0]
-  throw broken(`${issue?.path.join(".") ?? "routes"}: ${issue?.message ?? "does not fit"}`)
+  throw broken(schemaFault(next.error, "routes"))
 }
 
 function plain(document: Document): unknown {

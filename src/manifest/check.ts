@@ -1,6 +1,6 @@
 /** Holds frontmatter against its schema and says in our own words what does not fit. */
 import { stringify } from "yaml"
-import type { z } from "zod"
+import type * as z from "zod/mini"
 import { type Fault, type KeyPath, ManifestFaults } from "./fault.ts"
 import type { Frontmatter } from "./frontmatter.ts"
 import { saidParts } from "./saying.ts"
@@ -9,7 +9,7 @@ import { didYouMean } from "./suggest.ts"
 type Issue = z.core.$ZodIssue
 
 /** The data in the schema's form. Throws ManifestFaults with `more` among them. */
-export function checked<Schema extends z.ZodType>(
+export function checked<Schema extends z.ZodMiniType>(
   schema: Schema,
   data: unknown,
   lineOf: Frontmatter["lineOf"],

@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { z } from "zod"
+import * as z from "zod/mini"
 import { readBounded, writeDurably } from "../runtime/durable-file.ts"
 import { BottleError, reasonOf } from "../runtime/error.ts"
 import { waitForLock } from "../runtime/lock-file.ts"
@@ -19,7 +19,7 @@ const trustedFile = z.strictObject({
   version: z.literal(1),
   /** By SHA-256 of the agent's file, hex */
   agents: z.record(
-    z.string().regex(/^[0-9a-f]{64}$/),
+    z.string().check(z.regex(/^[0-9a-f]{64}$/)),
     z.strictObject({
       /** Name of the agent */
       name: z.string(),
@@ -62,7 +62,7 @@ async function read(path: string): Promise<z.infer<typeof trustedFile>> {
     // To take a damaged file for an empty one would ask again, which is safe, but also overwrite it.
     throw new BottleError({
       what: `${path} cannot be read, so no agent of a repository can be started`,
-      why: error instanceof z.ZodError ? "it is not what bottle wrote there" : reasonOf(error),
+      why: error instanceof z.core.$ZodError ? "it is not what bottle wrote there" : reasonOf(error),
       next: "Move it away; you will be asked about each of those agents again",
       cause: error,
     })

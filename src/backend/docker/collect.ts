@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { Transform } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { extract } from "tar-stream"
-import { z } from "zod"
+import * as z from "zod/mini"
 import { LEDGER_DIR } from "../../policy/paths.ts"
 import { workspaceState } from "../../policy/wire/lifeline.ts"
 import { spawnStreaming } from "../../runtime/spawn.ts"
@@ -23,7 +23,7 @@ const LOG_MAX = 40 * 1024 * 1024
 const LOG_WITHIN_MS = 20_000
 const LEDGER_WITHIN_MS = 120_000
 
-const exitNote = z.strictObject({ code: z.number().int(), workspace: workspaceState })
+const exitNote = z.strictObject({ code: z.int(), workspace: workspaceState })
 
 export async function collectBottle(
   identity: string,
