@@ -19,6 +19,19 @@ export interface BackendProbe {
   notes: string[]
 }
 
+/** One thing that a backend, or bottle itself, asks of the machine, as it was found. */
+export interface Need {
+  /** What is asked for, as people call it: `user namespaces` */
+  name: string
+  ok: boolean
+  /** False: bottles work without it, and worse */
+  required: boolean
+  /** What is there instead of words about it: version, path, setting, reason */
+  found: string
+  /** What mends it, lines ready to copy; empty when it is ok, or when no command is known */
+  mend: string
+}
+
 /** How the agent's standard streams are connected. */
 export type Session =
   /** The user's own terminal */

@@ -1,0 +1,161 @@
+/** What bubblewrap needs of this machine. Files are read, and nothing is started but an unknown bwrap. */
+import { reasonOf } from "../../runtime/error.ts"
+import { type Machine, programOnPath, systemNames, systemText, thisMachine } from "../../runtime/machine.ts"
+import { asRoot, installCommand } from "../packages.ts"
+import type { Need } from "../types.ts"
+import { limitFolders } from "./cgroups.ts"
+import { askBubblewrap } from "./version.ts"
+
+/** A bwrap that does not say its version within this is not well, in milliseconds. */
+const WITHIN_MS = 1000
+/** First kernel that Bun, which inner and the gateway run on, works with */
+const KERNEL_MIN: readonly [number, number] = [5, 1]
+/** Processors that the seccomp rules are written for */
+const PROCESSORS = ["x64", "arm64"]
+/** Options without which the wall would be lower; the version tells little, because distributions backport them. */
+const OPTIONS = ["--disable-userns", "--unshare-cgroup", "--bind-fd", "--ro-bind-fd", "--seccomp"]
+/** What a filter of ours answers with */
+const SECCOMP_ACTIONS = ["errno", "kill_process"]
+/** User namespaces that a bottle takes: the sandbox's, its locked one, and the same for each daemon of the gateway */
+const NAMESPACES_MIN = 8
+
+/**
+ * The questions that can be answered in some milliseconds; whether all of it works together is for `bubblewrapTrial`
+ * to show. Never throws. Elsewhere than on Linux there is one need, and it is not met.
+ */
+export async function bubblewrapNeeds(
+  signal?: AbortSignal,
+  machine: Machine = thisMachine(),
+): Promise<Need[]> {
+  const system = systemNeed(machine)
+  if (machine.platform !== "linux") return [system]
+  const path = programOnPath("bwrap", machine.env)
+  return [
+    system,
+    await programNeed(machine, path, signal),
+    namespacesNeed(machine),
+    ...appArmorNeeds(machine, path ?? "/usr/bin/bwrap"),
+    seccompNeed(machine),
+    limitsNeed(machine),
+  ]
+}
+
+/** What an unmet need looks like; a met one is `met`. */
+function unmet(name: string, found: string, mend = ""): Need {
+  return { name, ok: false, required: true, found, mend }
+}
+
+function met(name: string, found: string): Need {
+  return { name, ok: true, required: true, found, mend: "" }
+}
+
+function systemNeed(machine: Machine): Need {
+  const name = "Linux"
+  if (machine.platform !== "linux") return unmet(name, `this is ${machine.platform}`)
+  const kernel = systemText(machine, "/proc/sys/kernel/osrelease") ?? "unknown"
+  const found = `${kernel}, ${machine.arch}`
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(kernel) ?? []
+  const [wantedMajor, wantedMinor] = KERNEL_MIN
+  const old = Number(major) < wantedMajor || (Number(major) === wantedMajor && Number(minor) < wantedMinor)
+  if (old) return unmet(name, `${found}: ${KERNEL_MIN.join(".")} or newer is needed`)
+  if (!PROCESSORS.includes(machine.arch)) {
+    return unmet(name, `${found}: there are seccomp rules for ${PROCESSORS.join(" and ")} alone`)
+  }
+  return met(name, found)
+}
+
+async function programNeed(machine: Machine, path: string | undefined, signal?: AbortSignal): Promise<Need> {
+  const name = "bwrap"
+  const install = installCommand(machine, "bubblewrap")
+  if (path === undefined) return unmet(name, "not installed, or not on PATH", install)
+  try {
+    const asked = await askBubblewrap(path, machine.env, {
+      timeoutMs: WITHIN_MS,
+      ...(signal === undefined ? {} : { signal }),
+    })
+    if (asked === undefined) return unmet(name, `${path} does not say its version`, install)
+    const found = `${asked.version}, ${path}`
+    const missing = OPTIONS.filter((option) => !asked.options.includes(option))
+    if (missing.length > 0) return unmet(name, `${found} is too old: no ${missing.join(", ")}`, install)
+    // bwrap(1): --disable-userns "doesn't work in the setuid version of bubblewrap".
+    if (asked.setuid) {
+      const found = `${path} is setuid, and then cannot lock user namespaces`
+      return unmet(name, found, asRoot(machine, `chmod u-s ${path}`))
+    }
+    return met(name, found)
+  } catch (error) {
+    return unmet(name, reasonOf(error), install)
+  }
+}
+
+function namespacesNeed(machine: Machine): Need {
+  const name = "user namespaces"
+  const most = systemText(machine, "/proc/sys/user/max_user_namespaces")
+  if (most === undefined) return unmet(name, "this kernel has none (CONFIG_USER_NS)")
+  if (Number(most) < NAMESPACES_MIN) {
+    return unmet(
+      name,
+      `user.max_user_namespaces is ${most}`,
+      setting(machine, "user.max_user_namespaces=15000"),
+    )
+  }
+  // Debian's own switch, in Debian's and some other kernels.
+  if (systemText(machine, "/proc/sys/kernel/unprivileged_userns_clone") === "0") {
+    const key = "kernel.unprivileged_userns_clone"
+    return unmet(name, `${key} is 0`, setting(machine, `${key}=1`))
+  }
+  return met(name, `up to ${most}`)
+}
+
+/** Sets it now, and at every boot. */
+function setting(machine: Machine, line: string): string {
+  const file = "/etc/sysctl.d/60-bottle.conf"
+  return `echo ${line} | ${asRoot(machine, `tee -a ${file}`)} && ${asRoot(machine, `sysctl -p ${file}`)}`
+}
+
+/**
+ * Ubuntu 23.10 and later let a program have a useful user namespace only when an AppArmor profile says so. Which
+ * profiles are loaded is root's to read; the files that they are loaded from are everybody's.
+ */
+function appArmorNeeds(machine: Machine, bwrap: string): Need[] {
+  const switched = systemText(machine, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+  if (switched === undefined) return []
+  const name = "AppArmor"
+  if (switched !== "1") return [met(name, "leaves user namespaces alone")]
+  const folder = "/etc/apparmor.d"
+  const off = systemNames(machine, `${folder}/disable`)
+  const profile = systemNames(machine, folder)
+    .filter((file) => file.includes("bwrap") && !off.includes(file))
+    .find((file) => allowsNamespaces(systemText(machine, `${folder}/${file}`) ?? "", bwrap))
+  if (profile !== undefined) return [met(name, `lets bwrap have user namespaces (${folder}/${profile})`)]
+  const text = `abi <abi/4.0>,\\nprofile bwrap ${bwrap} flags=(unconfined) { userns, }\\n`
+  const file = `${folder}/bwrap`
+  const write = `printf '${text}' | ${asRoot(machine, `tee ${file}`)}`
+  const mend = `${write} && ${asRoot(machine, `apparmor_parser -r ${file}`)}`
+  return [unmet(name, "keeps user namespaces from bwrap", mend)]
+}
+
+function allowsNamespaces(profile: string, bwrap: string): boolean {
+  const lines = profile.split("\n").map((line) => line.replace(/#(?!include).*/, ""))
+  return lines.some((line) => line.includes(bwrap)) && lines.some((line) => /\buserns\b/.test(line))
+}
+
+function seccompNeed(machine: Machine): Need {
+  const name = "seccomp"
+  const actions = (systemText(machine, "/proc/sys/kernel/seccomp/actions_avail") ?? "").split(" ")
+  const missing = SECCOMP_ACTIONS.filter((action) => !actions.includes(action))
+  return missing.length === 0
+    ? met(name, "filters")
+    : unmet(name, "this kernel has no filters (CONFIG_SECCOMP_FILTER)")
+}
+
+/** Without them an agent can use up the machine; it cannot leave the bottle. */
+function limitsNeed(machine: Machine): Need {
+  const { version, folders } = limitFolders(machine)
+  const enforced = Object.keys(folders)
+  const missing = ["memory", "pids", "cpus"].filter((limit) => !enforced.includes(limit))
+  const need = { name: "limits", required: false, mend: "" }
+  if (missing.length === 0) return { ...need, ok: true, found: `${enforced.join(", ")} (cgroup v${version})` }
+  const why = version === 0 ? "no control groups are mounted" : `cgroup v${version} is not ours to write`
+  return { ...need, ok: false, found: `not enforced: ${missing.join(", ")} (${why})` }
+}
