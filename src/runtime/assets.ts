@@ -4,11 +4,12 @@
  * project, the bundles made when needed and kept by content.
  */
 import { createHash } from "node:crypto"
+import { readdirSync, readFileSync } from "node:fs"
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
-import { homedir } from "node:os"
 import { join, relative } from "node:path"
 import { type BundleFiles, bundleSidecar, SIDECARS, type SidecarName } from "./bundle.ts"
 import { type Assets, embeddedAssets } from "./embedded.ts"
+import { bottleCache, hostEnv } from "./home.ts"
 
 export type ImageName = "claude" | "inner" | "gateway"
 
@@ -54,13 +55,13 @@ function projectFolder(): string {
 async function imageFiles(project: string): Promise<Record<string, string>> {
   const root = join(project, "images")
   const files: Record<string, string> = {}
-  for (const path of await filesBelow(root)) files[relative(root, path)] = await readFile(path, "utf8")
+  for (const path of filesBelow(root)) files[relative(root, path)] = await readFile(path, "utf8")
   return files
 }
 
 async function cachedBundle(project: string, name: SidecarName): Promise<BundleFiles> {
-  const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bottle", "sidecars")
-  const file = join(folder, `${name}-${await sourceKey(project)}.json`)
+  const folder = join(bottleCache(hostEnv()), "sidecars")
+  const file = join(folder, `${name}-${sourceKey(project)}.json`)
   try {
     return JSON.parse(await readFile(file, "utf8"))
   } catch {
@@ -79,33 +80,37 @@ async function cachedBundle(project: string, name: SidecarName): Promise<BundleF
   return bundle
 }
 
-/** Hash over all that a bundle is made from. */
-async function sourceKey(project: string): Promise<string> {
+/**
+ * Hash over all that a bundle is made from. Synchronous, because every start from source waits for it: a hundred small
+ * files take 1.5 ms so, and 6 ms through Bun's thread pool.
+ */
+function sourceKey(project: string): string {
   const hash = createHash("sha256").update(`bun ${process.versions.bun}\n`)
   const folders = ["sidecars", "src/policy", "src/runtime"].map((folder) => join(project, folder))
-  const sources = (await Promise.all(folders.map(filesBelow))).flat()
+  const sources = folders.flatMap(filesBelow)
   const files = [
     ...sources,
     ...["package.json", "bun.lock", "tsconfig.json"].map((file) => join(project, file)),
   ]
-  const texts = await Promise.all(files.map((file) => readFile(file)))
-  for (const [i, file] of files.entries()) {
-    hash.update(`${relative(project, file)} ${texts[i]!.length}\n`).update(texts[i]!)
+  for (const file of files) {
+    const text = readFileSync(file)
+    hash.update(`${relative(project, file)} ${text.length}\n`).update(text)
   }
   return hash.digest("hex").slice(0, 24)
 }
 
 /** Absolute paths of the regular files below a folder, in a fixed order. */
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true })
-  return entries
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort()
 }
 
 async function forgetOldBundles(folder: string, name: SidecarName): Promise<void> {
-  const names = (await readdir(folder)).filter((file) => file.startsWith(`${name}-`))
+  const names = (await readdir(folder)).filter(
+    (file) => file.startsWith(`${name}-`) && file.endsWith(".json"),
+  )
   const aged = await Promise.all(
     names.map(async (file) => ({ file, at: (await stat(join(folder, file))).mtimeMs })),
   )

@@ -31,6 +31,14 @@ export function bottleHome(env: HostEnv): string {
   return resolve(given)
 }
 
+/** The folder, absolute, of what can be made again at any time: `$XDG_CACHE_HOME/bottle` or `~/.cache/bottle`. */
+export function bottleCache(env: HostEnv): string {
+  const given = env.XDG_CACHE_HOME
+  // The XDG base directory specification: a relative path is invalid and ignored.
+  const base = given !== undefined && isAbsolute(given) ? resolve(given) : join(userHome(env), ".cache")
+  return join(base, "bottle")
+}
+
 /** The folder the user called us from. */
 export function callerCwd(): string {
   return process.cwd()
