@@ -11,11 +11,14 @@ import { type BundleFiles, bundleSidecar, SIDECARS, type SidecarName } from "./b
 import { type Assets, embeddedAssets } from "./embedded.ts"
 import { bottleCache, hostEnv } from "./home.ts"
 
-export type ImageName = "claude" | "inner" | "gateway"
+/** Images that a sandbox is built on */
+export type AgentImage = "claude" | "command"
+export type ImageName = AgentImage | "inner" | "gateway"
 
 /** Folders of `images/` that an image is built from, and the sidecar that its context holds as `sidecar/` */
 const CONTEXTS: Record<ImageName, { folders: string[]; sidecar?: SidecarName }> = {
   claude: { folders: ["claude", "fetch"] },
+  command: { folders: ["command", "fetch"] },
   inner: { folders: ["inner", "bun", "fetch"], sidecar: "inner" },
   gateway: { folders: ["gateway", "bun", "fetch"], sidecar: "gateway" },
 }
