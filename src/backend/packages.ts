@@ -3,8 +3,11 @@ import { type Machine, systemText } from "../runtime/machine.ts"
 
 type Manager = "apt" | "dnf" | "pacman" | "apk" | "zypper" | "brew"
 
-/** A package's name; where managers differ, each has its own, and one that is missing has no such package. */
-export type PackageName = string | Partial<Record<Manager, string>>
+/**
+ * Names of packages, separated by blanks. Where they differ, by ID of os-release(5) or by manager, the closest first;
+ * where neither is there, there is no such package.
+ */
+export type PackageNames = string | Record<string, string>
 
 const INSTALL: Record<Manager, string> = {
   apt: "apt install",
@@ -28,16 +31,16 @@ const FAMILIES: Record<string, Manager> = {
   opensuse: "zypper",
 }
 
-/** The command that installs a package; empty where this machine's way of doing so is not known. */
-export function installCommand(machine: Machine, name: PackageName): string {
-  const manager = managerOf(machine)
+/** The command that installs packages; empty where this machine's way of doing so is not known. */
+export function installCommand(machine: Machine, names: PackageNames): string {
+  const { ids, manager } = distribution(machine)
   if (manager === undefined) return ""
-  const wanted = typeof name === "string" ? name : name[manager]
-  return wanted === undefined
-    ? ""
-    : manager === "brew"
-      ? `${INSTALL.brew} ${wanted}`
-      : asRoot(machine, `${INSTALL[manager]} ${wanted}`)
+  const key = [...ids, manager].find((one) => typeof names !== "string" && Object.hasOwn(names, one))
+  const wanted = typeof names === "string" ? names : key === undefined ? undefined : names[key]
+  if (wanted === undefined) return ""
+  const command = `${INSTALL[manager]} ${wanted}`
+  // Homebrew refuses to run as root.
+  return manager === "brew" ? command : asRoot(machine, command)
 }
 
 /** A command for root, as this user writes it. */
@@ -45,11 +48,12 @@ export function asRoot(machine: Machine, command: string): string {
   return machine.uid === 0 ? command : `sudo ${command}`
 }
 
-function managerOf(machine: Machine): Manager | undefined {
-  if (machine.platform === "darwin") return "brew"
+/** IDs from the closest to the farthest, as `ID` and `ID_LIKE` say them. */
+export function distribution(machine: Machine): { ids: string[]; manager?: Manager } {
+  if (machine.platform === "darwin") return { ids: [], manager: "brew" }
   const text = systemText(machine, "/etc/os-release") ?? ""
   const value = (key: string) => new RegExp(`^${key}="?([^"\\n]*)"?$`, "m").exec(text)?.[1] ?? ""
-  return [value("ID"), ...value("ID_LIKE").split(" ")]
-    .map((id) => (Object.hasOwn(FAMILIES, id) ? FAMILIES[id] : undefined))
-    .find((manager) => manager !== undefined)
+  const ids = [value("ID"), ...value("ID_LIKE").split(" ")].filter((id) => id !== "")
+  const family = ids.find((id) => Object.hasOwn(FAMILIES, id))
+  return family === undefined ? { ids } : { ids, manager: FAMILIES[family]! }
 }

@@ -21,6 +21,8 @@ export interface SpawnRequest {
   cwd?: string
   /** Ends the child when aborted */
   signal?: AbortSignal
+  /** Numeric user and group the child runs as, for root alone; absent is ours */
+  as?: { uid: number; gid: number }
 }
 
 export interface RunRequest extends SpawnRequest {
@@ -28,6 +30,8 @@ export interface RunRequest extends SpawnRequest {
   input?: string | Uint8Array | Readable
   /** Time the child may take, in milliseconds; absent is unbounded */
   timeoutMs?: number
+  /** Time between the polite signal and SIGKILL, in milliseconds; 0 for a program that has nothing to tidy up */
+  killGraceMs?: number
 }
 
 export interface RunResult {
@@ -63,7 +67,7 @@ export function lastLines(text: string, count = 20): string {
 export async function run(argv: readonly string[], request: RunRequest = {}): Promise<RunResult> {
   const child = start(argv, request, { stdio: ["pipe", "pipe", "pipe"] })
   const exited = exitOf(child, argv, request)
-  const stopper = new Stopper(child)
+  const stopper = new Stopper(child, request.killGraceMs)
   let tooMuch = false
   const overflow = () => {
     tooMuch = true
@@ -177,6 +181,7 @@ function start(argv: readonly string[], request: SpawnRequest, options: SpawnOpt
       ...options,
       ...(request.cwd === undefined ? {} : { cwd: request.cwd }),
       ...(request.env === undefined ? {} : { env: request.env }),
+      ...request.as,
     })
   } catch (error) {
     throw startError(error, argv, request)
@@ -238,17 +243,19 @@ function shown(argv: readonly string[]): string {
 class Stopper {
   stopped = false
   readonly #child: ChildProcess
+  readonly #graceMs: number
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(child: ChildProcess) {
+  constructor(child: ChildProcess, graceMs = KILL_GRACE_MS) {
     this.#child = child
+    this.#graceMs = graceMs
   }
 
   stop(): void {
     if (this.stopped) return
     this.stopped = true
     this.#child.kill("SIGTERM")
-    this.#timer = setTimeout(() => this.#child.kill("SIGKILL"), KILL_GRACE_MS)
+    this.#timer = setTimeout(() => this.#child.kill("SIGKILL"), this.#graceMs)
   }
 
   clear(): void {

@@ -1,9 +1,12 @@
 /** What bubblewrap needs of this machine. Files are read, and nothing is started but an unknown bwrap. */
 import { reasonOf } from "../../runtime/error.ts"
-import { type Machine, programOnPath, systemNames, systemText, thisMachine } from "../../runtime/machine.ts"
+import { type Machine, programOnPath, systemText, thisMachine } from "../../runtime/machine.ts"
+import { met, unmet } from "../need.ts"
 import { asRoot, installCommand } from "../packages.ts"
 import type { Need } from "../types.ts"
+import { appArmorNeeds } from "./apparmor.ts"
 import { limitFolders } from "./cgroups.ts"
+import { setting } from "./sysctl.ts"
 import { askBubblewrap } from "./version.ts"
 
 /** A bwrap that does not say its version within this is not well, in milliseconds. */
@@ -40,15 +43,6 @@ export async function bubblewrapNeeds(
   ]
 }
 
-/** What an unmet need looks like; a met one is `met`. */
-function unmet(name: string, found: string, mend = ""): Need {
-  return { name, ok: false, required: true, found, mend }
-}
-
-function met(name: string, found: string): Need {
-  return { name, ok: true, required: true, found, mend: "" }
-}
-
 function systemNeed(machine: Machine): Need {
   const name = "Linux"
   if (machine.platform !== "linux") return unmet(name, `this is ${machine.platform}`)
@@ -71,6 +65,7 @@ async function programNeed(machine: Machine, path: string | undefined, signal?: 
   try {
     const asked = await askBubblewrap(path, machine.env, {
       timeoutMs: WITHIN_MS,
+      killGraceMs: 0,
       ...(signal === undefined ? {} : { signal }),
     })
     if (asked === undefined) return unmet(name, `${path} does not say its version`, install)
@@ -105,39 +100,6 @@ function namespacesNeed(machine: Machine): Need {
     return unmet(name, `${key} is 0`, setting(machine, `${key}=1`))
   }
   return met(name, `up to ${most}`)
-}
-
-/** Sets it now, and at every boot. */
-function setting(machine: Machine, line: string): string {
-  const file = "/etc/sysctl.d/60-bottle.conf"
-  return `echo ${line} | ${asRoot(machine, `tee -a ${file}`)} && ${asRoot(machine, `sysctl -p ${file}`)}`
-}
-
-/**
- * Ubuntu 23.10 and later let a program have a useful user namespace only when an AppArmor profile says so. Which
- * profiles are loaded is root's to read; the files that they are loaded from are everybody's.
- */
-function appArmorNeeds(machine: Machine, bwrap: string): Need[] {
-  const switched = systemText(machine, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-  if (switched === undefined) return []
-  const name = "AppArmor"
-  if (switched !== "1") return [met(name, "leaves user namespaces alone")]
-  const folder = "/etc/apparmor.d"
-  const off = systemNames(machine, `${folder}/disable`)
-  const profile = systemNames(machine, folder)
-    .filter((file) => file.includes("bwrap") && !off.includes(file))
-    .find((file) => allowsNamespaces(systemText(machine, `${folder}/${file}`) ?? "", bwrap))
-  if (profile !== undefined) return [met(name, `lets bwrap have user namespaces (${folder}/${profile})`)]
-  const text = `abi <abi/4.0>,\\nprofile bwrap ${bwrap} flags=(unconfined) { userns, }\\n`
-  const file = `${folder}/bwrap`
-  const write = `printf '${text}' | ${asRoot(machine, `tee ${file}`)}`
-  const mend = `${write} && ${asRoot(machine, `apparmor_parser -r ${file}`)}`
-  return [unmet(name, "keeps user namespaces from bwrap", mend)]
-}
-
-function allowsNamespaces(profile: string, bwrap: string): boolean {
-  const lines = profile.split("\n").map((line) => line.replace(/#(?!include).*/, ""))
-  return lines.some((line) => line.includes(bwrap)) && lines.some((line) => /\buserns\b/.test(line))
 }
 
 function seccompNeed(machine: Machine): Need {

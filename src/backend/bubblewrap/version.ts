@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { type HostEnv, userHome } from "../../runtime/home.ts"
+import { bottleCache, type HostEnv } from "../../runtime/home.ts"
 import { type RunRequest, run } from "../../runtime/spawn.ts"
 
 export interface Bubblewrap {
@@ -28,7 +28,7 @@ export async function askBubblewrap(
 ): Promise<Bubblewrap | undefined> {
   const { size, mtimeMs, ctimeMs, ino, mode } = statSync(path)
   const key = [path, size, mtimeMs, ctimeMs, ino].join(":")
-  const folder = join(env.XDG_CACHE_HOME || join(userHome(env), ".cache"), "bottle")
+  const folder = bottleCache(env)
   const memory = join(folder, "bubblewrap.json")
   const setuid = (mode & SETUID) !== 0
   const known = recall(memory)
