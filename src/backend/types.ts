@@ -3,6 +3,7 @@ import type { ControlStreams } from "../gateway/control-client.ts"
 import type { BackendName, Limits } from "../manifest/types.ts"
 import type { WorkspaceState } from "../policy/wire/lifeline.ts"
 import type { ProvisionTree } from "../provider/types.ts"
+import type { AgentImage } from "../runtime/assets.ts"
 
 /** Whether a backend can be used here, found by asking. */
 export interface BackendProbe {
@@ -46,6 +47,8 @@ export interface SandboxPlan {
   identity: string
   agent: string
   bottle: string
+  /** The provider's image, for backends that have images */
+  image: AgentImage
   /** Absolute path of the user's own Dockerfile, empty for the provider's image */
   dockerfile: string
   runtime: string

@@ -4,6 +4,7 @@ import { missingSkills } from "../bottle/skills.ts"
 import { tokenPlace } from "../bottle/token.ts"
 import { unserved } from "../manifest/served.ts"
 import type { Agent, Bottle, BottleRoute, EnvValue } from "../manifest/types.ts"
+import { wordList } from "../manifest/words.ts"
 import { showable } from "../policy/denial.ts"
 import { hostEnv, userHome } from "../runtime/home.ts"
 import { columns, type Paint, pad, paint, print, tell } from "../runtime/output.ts"
@@ -55,6 +56,7 @@ function infoData(agent: Agent, bottle: Bottle) {
       file: bottle.file,
       lineage: bottle.lineage,
       provider: bottle.provider.template,
+      command: bottle.provider.command,
       backend: bottle.backend ?? null,
       gateway: bottle.gateway,
       supervise: bottle.supervise,
@@ -95,7 +97,7 @@ function infoText(agent: Agent, bottle: Bottle): string {
         ...(inherited.length > 0 ? [`extends ${inherited.join(", ")}`] : []),
       ],
     ],
-    ["provider", [bottle.provider.template]],
+    ["provider", providerLines(bottle, room, colour)],
     ["backend", [bottle.backend ?? colour.dim("the first one available")]],
     ["limits", limitLines(bottle)],
     ["git user", userLines(agent, bottle)],
@@ -118,6 +120,11 @@ function agentLines(agent: Agent, colour: Paint): string[] {
   if (agent.origin === "repo")
     lines.push(colour.warn(`shipped by this repository, sha256 ${agent.hash.slice(0, 16)}`))
   return lines
+}
+
+function providerLines({ provider }: Bottle, room: number, colour: Paint): string[] {
+  if (provider.template !== "command") return [provider.template]
+  return aligned([[provider.template, showable(wordList(provider.command), 500)]], room, colour.dim)
 }
 
 function limitLines({ limits }: Bottle): string[] {
@@ -156,14 +163,16 @@ function envLines(bottle: Bottle, room: number, colour: Paint): string[] {
 }
 
 function routeLines(bottle: Bottle, room: number, colour: Paint): string[] {
-  const own = colour.dim(`and what the provider ${bottle.provider.template} needs`)
-  if (bottle.routes.length === 0) return [own]
+  // A command brings no host of its own.
+  const none = bottle.provider.template === "command"
+  const own = none ? [] : [colour.dim(`and what the provider ${bottle.provider.template} needs`)]
+  if (bottle.routes.length === 0) return none ? [colour.dim("nothing")] : own
   const rows = bottle.routes.map((route) => [
     colour.name(route.host),
     route.auth === undefined ? "" : colour.good(`${route.auth.scheme} ${tokenPlace(route.auth.token)}`),
     limitsOfRoute(route),
   ])
-  return [...aligned(rows, room, colour.dim), own]
+  return [...aligned(rows, room, colour.dim), ...own]
 }
 
 function limitsOfRoute(route: BottleRoute): string {

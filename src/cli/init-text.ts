@@ -1,11 +1,19 @@
 /** The files that `bottle init` writes. */
 import { stringify } from "yaml"
+import { wordList } from "../manifest/words.ts"
 
 /** Credentials of the Claude API that are keys of its console, not tokens of a subscription */
 const API_KEY_VARIABLE = "ANTHROPIC_API_KEY"
 
-/** A bottle whose one credential is the Claude token in a host variable. */
-export function bottleText(tokenEnv: string): string {
+/** What runs in a new bottle: Claude Code with the token of a host variable, or a command without a credential. */
+export type Runs = { template: "claude"; tokenEnv: string } | { template: "command"; command: string[] }
+
+/** The bottle for what runs in it. */
+export function bottleText(runs: Runs): string {
+  return runs.template === "claude" ? claudeBottle(runs.tokenEnv) : commandBottle(runs.command)
+}
+
+function claudeBottle(tokenEnv: string): string {
   // The API takes keys in a header of their own and tokens as bearer.
   const scheme = tokenEnv === API_KEY_VARIABLE ? "header:x-api-key" : "bearer"
   return `---
@@ -23,6 +31,22 @@ egress:
 ---
 What an agent in this bottle may reach. Nothing else leaves it, and the credentials
 stay outside: the gateway adds them to requests. This text is for people.
+`
+}
+
+function commandBottle(words: string[]): string {
+  return `---
+agent_provider: { template: command, command: ${wordList(words)} }
+# The command reaches nothing until a host is named, with what may be asked of it:
+# egress:
+#   routes:
+#     - host: api.example.com
+#       paths: [/v1/]
+#       methods: [GET, POST]
+#       auth: { scheme: bearer, token: { env: EXAMPLE_TOKEN } }
+---
+What a command in this bottle may reach. Nothing else leaves it, and credentials stay
+outside: the gateway adds them to requests. This text is for people.
 `
 }
 

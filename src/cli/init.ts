@@ -5,25 +5,22 @@ import { defineCommand } from "citty"
 import { availableSkills, findSkills } from "../bottle/skills.ts"
 import { loadManifests, type Manifests } from "../manifest/load.ts"
 import { earlierSystem } from "../manifest/origins.ts"
-import { hostVariableVerdict, nameVerdict } from "../manifest/other-fields.ts"
+import { nameVerdict } from "../manifest/other-fields.ts"
 import { saidParts, type Verdict } from "../manifest/saying.ts"
 import { askText, canAsk, confirm } from "../runtime/ask.ts"
 import { fileError, writeDurably } from "../runtime/durable-file.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { hostEnv } from "../runtime/home.ts"
 import { paint, tell } from "../runtime/output.ts"
-import { agentText, bottleText } from "./init-text.ts"
+import { checkTogether, DEFAULT_TOKEN, type Field, presetName, type RunsFlags, runsIn } from "./init-runs.ts"
+import { agentText, bottleText, type Runs } from "./init-text.ts"
 import { callerPlaces, openManifests, shortPath } from "./manifests.ts"
-
-const DEFAULT_NAME = "claude"
-const DEFAULT_BOTTLE = "claude"
-/** The variable that Claude Code itself reads */
-const DEFAULT_TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
 
 interface Answers {
   name: string
   bottle: string
-  tokenEnv: string
+  /** What runs in the bottle; absent when the bottle is there already */
+  runs?: Runs
   skills: string[]
   prompt: string
 }
@@ -31,14 +28,13 @@ interface Answers {
 export default defineCommand({
   meta: { name: "bottle init", description: "Make a first agent and the bottle it runs in" },
   args: {
-    name: { type: "string", description: `Name of the agent (default ${DEFAULT_NAME})` },
-    bottle: {
-      type: "string",
-      description: `Name of its bottle (default ${DEFAULT_BOTTLE})`,
-    },
+    name: { type: "string", description: "Name of the agent (default: of what runs)" },
+    bottle: { type: "string", description: "Name of its bottle (default: of what runs)" },
+    template: { type: "string", description: "What runs: claude or command (default claude)" },
+    command: { type: "string", description: 'Command to run, as in "bash -l"' },
     "token-env": {
       type: "string",
-      description: `Credential (default ${DEFAULT_TOKEN})`,
+      description: `Claude's token (default ${DEFAULT_TOKEN})`,
     },
     skills: { type: "string", description: "Skills from ~/.claude/skills, separated by commas" },
     prompt: { type: "string", description: "System prompt of the agent" },
@@ -63,10 +59,9 @@ export default defineCommand({
   },
 })
 
-interface Flags {
+interface Flags extends RunsFlags {
   name?: string | undefined
   bottle?: string | undefined
-  "token-env"?: string | undefined
   skills?: string | undefined
   prompt?: string | undefined
 }
@@ -78,29 +73,21 @@ async function answersFrom(
   manifests: Manifests,
   userHome: string,
 ): Promise<Answers> {
-  const field = (
-    flag: string | undefined,
-    question: string,
-    preset: string,
-    verdict: (text: string) => Verdict,
-  ) => (flag !== undefined || !asking ? valid(flag ?? preset, verdict) : ask(question, preset, verdict))
-  const name = await field(flags.name, "Name of the agent", DEFAULT_NAME, nameVerdict)
-  const bottle = await field(flags.bottle, "Bottle it runs in", DEFAULT_BOTTLE, nameVerdict)
+  checkTogether(flags)
+  const field: Field = (flag, question, preset, verdict) =>
+    flag !== undefined || !asking ? valid(flag ?? preset, verdict) : ask(question, preset, verdict)
+  const preset = presetName(flags)
+  const name = await field(flags.name, "Name of the agent", preset, nameVerdict)
+  const bottle = await field(flags.bottle, "Bottle it runs in", preset, nameVerdict)
   const known = manifests.bottleNames().includes(bottle)
-  if (known && flags["token-env"] !== undefined) {
+  const useless = (["template", "command", "token-env"] as const).find((flag) => flags[flag] !== undefined)
+  if (known && useless !== undefined) {
     throw usageError(
-      `The bottle "${bottle}" is there already, so --token-env would have no effect`,
-      `Change its credential with: bottle edit --bottle ${bottle}`,
+      `The bottle "${bottle}" is there already, so --${useless} would have no effect`,
+      `Change it with: bottle edit --bottle ${bottle}`,
     )
   }
-  const tokenEnv = known
-    ? DEFAULT_TOKEN
-    : await field(
-        flags["token-env"],
-        "Host variable that holds the Claude token",
-        DEFAULT_TOKEN,
-        hostVariableVerdict,
-      )
+  const runs = known ? undefined : await runsIn(flags, field)
   const skills = namesIn(await field(flags.skills, skillQuestion(userHome), "", skillsVerdict))
   const prompt = await field(
     flags.prompt,
@@ -108,7 +95,7 @@ async function answersFrom(
     "",
     () => undefined,
   )
-  return { name, bottle, tokenEnv, skills, prompt }
+  return { name, bottle, ...(runs === undefined ? {} : { runs }), skills, prompt }
 }
 
 function valid(value: string, verdict: (text: string) => Verdict): string {
@@ -177,16 +164,17 @@ async function write(manifests: Manifests, answers: Answers): Promise<void> {
   const bottle = join(manifests.home, "bottles", `${answers.bottle}.md`)
   const agent = join(manifests.home, "agents", `${answers.name}.md`)
   for (const folder of [manifests.home, dirname(bottle), dirname(agent)]) makeFolder(folder)
-  if (manifests.bottleNames().includes(answers.bottle)) tell(`  ${colour.dim("kept ")} ${shortPath(bottle)}`)
+  const { runs } = answers
+  if (runs === undefined) tell(`  ${colour.dim("kept ")} ${shortPath(bottle)}`)
   else {
-    await writeDurably(bottle, bottleText(answers.tokenEnv), 0o600)
+    await writeDurably(bottle, bottleText(runs), 0o600)
     tell(`  ${colour.good("wrote")} ${shortPath(bottle)}`)
   }
   await writeDurably(agent, agentText(answers), 0o600)
   tell(`  ${colour.good("wrote")} ${shortPath(agent)}`)
   // Read back as `start` will: what was kept may not fit.
   loadManifests(callerPlaces()).agent(answers.name)
-  tellNext(answers, manifests.bottleNames().includes(answers.bottle))
+  tellNext(answers)
 }
 
 function makeFolder(path: string): void {
@@ -197,12 +185,12 @@ function makeFolder(path: string): void {
   }
 }
 
-function tellNext(answers: Answers, bottleWasThere: boolean): void {
+function tellNext({ name, runs }: Answers): void {
   const colour = paint("stderr")
   tell(`\n${colour.strong("Next")}`)
-  if (!bottleWasThere && !hostEnv()[answers.tokenEnv]) {
-    const hint = answers.tokenEnv === DEFAULT_TOKEN ? colour.dim("   # from: claude setup-token") : ""
-    tell(`  export ${answers.tokenEnv}=...${hint}`)
+  if (runs?.template === "claude" && !hostEnv()[runs.tokenEnv]) {
+    const hint = runs.tokenEnv === DEFAULT_TOKEN ? colour.dim("   # from: claude setup-token") : ""
+    tell(`  export ${runs.tokenEnv}=...${hint}`)
   }
-  tell(`  bottle start ${answers.name}`)
+  tell(`  bottle start ${name}`)
 }

@@ -4,7 +4,7 @@ import { trustIn } from "../manifest/trust.ts"
 import { BottleError } from "../runtime/error.ts"
 import { paint, tell } from "../runtime/output.ts"
 import { authorityOf } from "../session/authority.ts"
-import { type Prepared, prepare } from "../session/prepare.ts"
+import { type Prepared, prepare, type StartSpec } from "../session/prepare.ts"
 import { resolveSecrets } from "../session/secrets.ts"
 import { findBottle, withGateway } from "./bottles.ts"
 import { cliContext } from "./context.ts"
@@ -28,10 +28,12 @@ export default defineCommand({
         next: `Run \`bottle resume ${identity}\` to go on with it`,
       })
     }
-    const spec = {
+    const spec: StartSpec = {
       agent: bottle.metadata.agent,
       backend: bottle.metadata.backend,
       detach: true,
+      terminal: false,
+      purpose: "reload",
       remoteControl: false,
       args: [],
       resume: identity,

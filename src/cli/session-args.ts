@@ -40,12 +40,11 @@ export function sessionSpec(args: SessionArgs, rawArgs: string[]): Omit<StartSpe
   if (formatOf(args.format) === "json" && !alone) {
     throw usageError("--format json needs --dry-run or --detach", "", "else stdout is the agent's")
   }
-  if (!alone && args.prompt === undefined && !(process.stdin.isTTY && isTerminal("stdout"))) {
-    throw usageError("An interactive agent needs a terminal", "Give it a task with --prompt, or use --detach")
-  }
   return {
     ...(args.prompt === undefined ? {} : { task: args.prompt }),
     detach: args.detach === true,
+    terminal: process.stdin.isTTY && isTerminal("stdout"),
+    purpose: args["dry-run"] ? "dry-run" : "start",
     remoteControl: args["remote-control"] === true,
     args: rawArgs.includes("--") ? rawArgs.slice(rawArgs.indexOf("--") + 1) : [],
   }

@@ -1,7 +1,7 @@
 /** Makes sure that the two images of a bottle are there: found by content, built when they are not. */
 import { readFile } from "node:fs/promises"
 import { isAbsolute } from "node:path"
-import { imageContext } from "../runtime/assets.ts"
+import { type AgentImage, imageContext } from "../runtime/assets.ts"
 import { BottleError, reasonOf } from "../runtime/error.ts"
 import type { HostEnv } from "../runtime/home.ts"
 import { lastLines, run } from "../runtime/spawn.ts"
@@ -13,7 +13,9 @@ import { type AgentBase, type ImagePlan, INNER_LABEL, planImages, readsContext }
 const INSPECT_TIMEOUT_MS = 30_000
 
 export interface ImageRequest {
-  /** The bottle's own Dockerfile, absolute; absent or empty is the provider's template */
+  /** The provider's image */
+  template: AgentImage
+  /** The bottle's own Dockerfile, absolute; absent or empty is the provider's image */
   dockerfile?: string
   /** Where BOTTLE_IMAGE, BOTTLE_SIDECAR_IMAGE, BOTTLE_BASE_* and BOTTLE_EXTRA_CA_CERTS are read */
   env: HostEnv
@@ -60,16 +62,16 @@ export async function surveyImages(
 ): Promise<ImageSurvey> {
   const { env } = request
   const own = [env.BOTTLE_IMAGE, env.BOTTLE_SIDECAR_IMAGE].filter((name) => name !== undefined && name !== "")
-  const [given, claude, inner, gateway] = await Promise.all([
+  const [given, files, inner, gateway] = await Promise.all([
     own.length === 0 ? new Map<string, FoundImage>() : inspectImages(own as string[], env, tools),
-    imageContext("claude"),
+    imageContext(request.template),
     imageContext("inner"),
     imageContext("gateway"),
   ])
   const plan = planImages({
     agent: await agentBase(request, given),
     gatewayImage: ownImage("BOTTLE_SIDECAR_IMAGE", env, given),
-    claude,
+    template: { name: request.template, files },
     inner,
     gateway,
     bases: basesFrom(env),

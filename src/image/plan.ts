@@ -1,9 +1,10 @@
 /** From what decides an image's content to its tag: pure, so that a plan can be shown without building anything. */
 import { createHash } from "node:crypto"
+import type { AgentImage } from "../runtime/assets.ts"
 
 /** Label of every image of ours: hash of all that decides its content, 64 hex digits */
 export const CONTENT_LABEL = "io.bottle.content"
-/** Label of every image of ours: `claude`, `custom`, `agent` or `gateway` */
+/** Label of every image of ours: `claude`, `command`, `custom`, `agent` or `gateway` */
 export const ROLE_LABEL = "io.bottle.role"
 /** Label of an image that has the inner layer: hash of that layer, 12 hex digits */
 export const INNER_LABEL = "io.bottle.inner"
@@ -13,7 +14,7 @@ export type ContextFiles = Record<string, string>
 
 /** What the sandbox is built on. */
 export type AgentBase =
-  /** The template's own Dockerfile */
+  /** The provider's own image */
   | { kind: "template" }
   /** The user's Dockerfile: absolute path, its text, hash of the folder it may copy from */
   | { kind: "dockerfile"; path: string; text: string; folderHash: string }
@@ -24,7 +25,8 @@ export interface ImageInputs {
   agent: AgentBase
   /** Image in place of our gateway */
   gatewayImage: string | undefined
-  claude: ContextFiles
+  /** The provider's own image: its name and what it is built from */
+  template: { name: AgentImage; files: ContextFiles }
   inner: ContextFiles
   gateway: ContextFiles
   /** Build arguments that replace the base images, by name: BASE_NODE, BASE_DEBIAN */
@@ -32,7 +34,7 @@ export interface ImageInputs {
 }
 
 export interface PlannedBuild {
-  /** Name in progress lines: `claude`, `agent`, `gateway`, or the user's Dockerfile */
+  /** Name in progress lines: `claude`, `command`, `agent`, `gateway`, or the user's Dockerfile */
   title: string
   tag: string
   labels: Record<string, string>
@@ -86,10 +88,11 @@ function planAgent(inputs: ImageInputs): Pick<ImagePlan, "agent" | "agentBuilds"
     base = `bottle-base:${short(baseContent.replace(/^sha256:/, ""))}`
     tagFirst = { id: inputs.agent.id, tag: base }
   } else {
-    const claude = planClaude(inputs)
-    const last = inputs.agent.kind === "template" ? claude : planCustom(inputs.agent, claude, inputs.bases)
-    if (inputs.agent.kind === "template" || last.args.BOTTLE_AGENT !== undefined) builds.push(claude)
-    if (last !== claude) builds.push(last)
+    const template = planTemplate(inputs)
+    const last =
+      inputs.agent.kind === "template" ? template : planCustom(inputs.agent, template, inputs.bases)
+    if (inputs.agent.kind === "template" || last.args.BOTTLE_AGENT !== undefined) builds.push(template)
+    if (last !== template) builds.push(last)
     base = last.tag
     baseContent = last.labels[CONTENT_LABEL]!
   }
@@ -106,26 +109,27 @@ function planAgent(inputs: ImageInputs): Pick<ImagePlan, "agent" | "agentBuilds"
   return { agent: builds.at(-1)!.tag, agentBuilds: builds }
 }
 
-function planClaude(inputs: ImageInputs): PlannedBuild {
-  const args = argsFor(inputs.claude["claude/Dockerfile"], inputs.bases)
-  const hash = contentHash({ files: inputs.claude, args })
+function planTemplate({ template: { name, files }, bases }: ImageInputs): PlannedBuild {
+  const dockerfile = `${name}/Dockerfile`
+  const args = argsFor(files[dockerfile], bases)
+  const hash = contentHash({ files, args })
   return {
-    title: "claude",
-    tag: `bottle-claude:${short(hash)}`,
-    labels: { [CONTENT_LABEL]: hash, [ROLE_LABEL]: "claude" },
+    title: name,
+    tag: `bottle-${name}:${short(hash)}`,
+    labels: { [CONTENT_LABEL]: hash, [ROLE_LABEL]: name },
     args,
-    dockerfile: "claude/Dockerfile",
-    context: { files: inputs.claude },
+    dockerfile,
+    context: { files },
   }
 }
 
 /** A user's Dockerfile may build on ours: `ARG BOTTLE_AGENT` and `FROM ${BOTTLE_AGENT}`. */
 function planCustom(
   custom: Extract<AgentBase, { kind: "dockerfile" }>,
-  claude: PlannedBuild,
+  template: PlannedBuild,
   bases: Record<string, string>,
 ): PlannedBuild {
-  const args = argsFor(custom.text, { ...bases, BOTTLE_AGENT: claude.tag })
+  const args = argsFor(custom.text, { ...bases, BOTTLE_AGENT: template.tag })
   const hash = contentHash({ text: custom.text, folder: custom.folderHash, args })
   return {
     title: custom.path,

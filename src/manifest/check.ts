@@ -5,6 +5,7 @@ import { type Fault, type KeyPath, ManifestFaults } from "./fault.ts"
 import type { Frontmatter } from "./frontmatter.ts"
 import { saidParts } from "./saying.ts"
 import { didYouMean } from "./suggest.ts"
+import { splitWords, wordList } from "./words.ts"
 
 type Issue = z.core.$ZodIssue
 
@@ -83,6 +84,10 @@ function wrongType(expected: string, value: unknown, path: KeyPath): { text: str
   const write = (right: unknown) => `Write: ${stringify({ [key]: right }, STRINGIFY).trimEnd()}`
   if (expected === "string" && (typeof value === "number" || typeof value === "boolean")) {
     return { text: `${kindOf(value)} stands where text is needed`, fix: write(String(value)) }
+  }
+  if (expected === "array" && key === "command" && typeof value === "string") {
+    const words = splitWords(value) ?? [value]
+    return { text: "text stands where a list of words is needed", fix: `Write: ${key}: ${wordList(words)}` }
   }
   if (expected === "array" && ["string", "number"].includes(typeof value)) {
     return {

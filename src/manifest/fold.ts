@@ -132,7 +132,12 @@ function foldProvider(
     }
     return
   }
-  if (says?.template !== undefined) provider.template = says.template ?? DEFAULT_TEMPLATE
+  if (says?.template !== undefined) {
+    const template = says.template ?? DEFAULT_TEMPLATE
+    // A command belongs to its template: whoever chooses another one does not have to clear it.
+    if (template !== provider.template) provider.command = []
+    provider.template = template
+  }
   if (says?.dockerfile !== undefined) {
     const path = says.dockerfile ?? ""
     provider.dockerfile = path === "" ? "" : absolutePath(path, dirname(layer.file), userHome)

@@ -1,6 +1,8 @@
 /** Rules for the values of manifests outside of routes. */
 import { CONTRACT_NAMES } from "../bottle/contract.ts"
+import { AGENT_HOME } from "../policy/paths.ts"
 import { says, type Verdict } from "./saying.ts"
+import { splitWords, wordList } from "./words.ts"
 
 /** Characters of a name: identities are made of it, and the longest socket path is 108 bytes (unix(7)) */
 export const NAME_MAX = 40
@@ -116,6 +118,35 @@ export function memoryVerdict(text: string): Verdict {
   const bytes = Number(parts[1]) * UNITS[parts[2]!]!
   if (bytes < MEMORY_MIN_MIB * 2 ** 20) {
     return says(`${text} is less than an agent needs to start`, `Give at least ${MEMORY_MIN_MIB}m`)
+  }
+  return undefined
+}
+
+/** What stands in a command where the text of `--prompt` belongs */
+export const TASK_WORD = "{prompt}"
+
+/** The words of `agent_provider.command`; none at all clears what was inherited. */
+export function commandVerdict(words: readonly string[]): Verdict {
+  const [program] = words
+  if (program === undefined) return undefined
+  if (words.some((word) => word.includes("\0"))) return says("no argument of a program can hold a NUL byte")
+  if (program.trim() === "") {
+    return says("the first word names the program, and is empty", "Write it as: command: [program, argument]")
+  }
+  if (program.includes(TASK_WORD)) {
+    return says("the first word names the program, which cannot be the task", `Put ${TASK_WORD} after it`)
+  }
+  // No shell reads the words, so that none of its shorthands has a meaning.
+  if (program.startsWith("~/")) {
+    const path = `${AGENT_HOME}${program.slice(1)}`
+    return says("nothing expands ~ here", `Write: command: ${wordList([path, ...words.slice(1)])}`)
+  }
+  if (/\s/.test(program) && !program.includes("/")) {
+    const split = splitWords(program) ?? program.trim().split(/\s+/)
+    return says(
+      `${JSON.stringify(program)} is not the name of a program: each word stands for itself`,
+      `Write: command: ${wordList([...split, ...words.slice(1)])}`,
+    )
   }
   return undefined
 }

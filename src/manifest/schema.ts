@@ -4,6 +4,7 @@
  */
 import * as z from "zod/mini"
 import {
+  commandVerdict,
   envNameVerdict,
   hostKeyVerdict,
   hostVariableVerdict,
@@ -161,7 +162,14 @@ const agentProvider = section({
   template: z.nullish(z.enum(TEMPLATES)),
   dockerfile: z.nullish(z.string()),
   forward_host_credentials: z.nullish(z.boolean()),
-  command: z.nullish(z.array(z.string())),
+  command: z.nullish(
+    z.array(z.string()).check(
+      z.superRefine((words, context) => {
+        const fault = commandVerdict(words)
+        if (fault !== undefined) context.addIssue({ code: "custom", message: fault })
+      }),
+    ),
+  ),
 })
 
 const git = section({

@@ -34,11 +34,11 @@ export function checkServed(bottle: Bottle): void {
 function provider(bottle: Bottle): Unserved[] {
   const { template, forwardHostCredentials } = bottle.provider
   const found: Unserved[] = []
-  if (template !== "claude") {
+  if (template === "codex") {
     found.push({
       value: `agent_provider.template: ${template}`,
       at: placeOf(bottle, "agent_provider.template"),
-      next: "Use agent_provider: { template: claude }",
+      next: "Use agent_provider: { template: claude }, or template: command with a command of your own",
     })
   }
   if (forwardHostCredentials) {

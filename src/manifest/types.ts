@@ -83,7 +83,7 @@ export interface Bottle {
     /** Absolute path of the user's own Dockerfile, empty for the template's */
     dockerfile: string
     forwardHostCredentials: boolean
-    /** argv of provider `command` */
+    /** argv of provider `command`; `{prompt}` in a word stands for the text of `--prompt` */
     command: string[]
   }
   backend?: BackendName

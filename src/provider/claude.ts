@@ -43,6 +43,7 @@ interface SignIn {
 export const claude: Provider = {
   name: "claude",
   apiHost: API_HOST,
+  needsTerminal: true,
 
   plan(request: ProvisionRequest): ProvisionPlan {
     const { sandbox, remoteControl } = request
@@ -62,6 +63,8 @@ export const claude: Provider = {
     }
     return {
       tool: `claude ${CLAUDE_VERSION}`,
+      version: CLAUDE_VERSION,
+      image: "claude",
       argv: argvOf(request, hasPrompt ? promptFile : undefined),
       ...(request.resume ? { resume: resumeOf(request) } : {}),
       files: [

@@ -2,9 +2,10 @@
 import type { ProviderName } from "../manifest/types.ts"
 import { BottleError } from "../runtime/error.ts"
 import { claude } from "./claude.ts"
+import { command } from "./command.ts"
 import type { Provider } from "./types.ts"
 
-const PROVIDERS: Partial<Record<ProviderName, Provider>> = { claude }
+const PROVIDERS: Partial<Record<ProviderName, Provider>> = { claude, command }
 
 /** The provider of that name, or an error that says it is known and not served yet. */
 export function providerNamed(name: ProviderName): Provider {
@@ -13,6 +14,6 @@ export function providerNamed(name: ProviderName): Provider {
   throw new BottleError({
     what: `The provider \`${name}\` is known, but this version of bottle does not run it yet`,
     why: `this version runs: ${Object.keys(PROVIDERS).join(", ")}`,
-    next: "Write `agent_provider: { template: claude }` in the bottle",
+    next: "Write another `template` under `agent_provider` in the bottle",
   })
 }

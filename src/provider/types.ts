@@ -1,5 +1,6 @@
 /** What a provider tells a backend: declarative, so that a backend applies it without knowing who wrote it. */
 import type { SetupCommand } from "../policy/wire/lifeline.ts"
+import type { AgentImage } from "../runtime/assets.ts"
 
 /** A file written into the sandbox before it starts. */
 export interface ProvisionFile {
@@ -30,8 +31,12 @@ export interface ProviderRoute {
 }
 
 export interface ProvisionPlan {
-  /** Name and version of the agent's tool: `claude 2.1.329` */
+  /** What runs, for people: `claude 2.1.329`, `command bash` */
   tool: string
+  /** Version of the tool, empty when it is not ours to know */
+  version: string
+  /** Image that the sandbox is built on, on backends that have images */
+  image: AgentImage
   /** argv of the agent */
   argv: string[]
   /** Added when a file matching the glob `when` is there */
@@ -72,7 +77,11 @@ export interface ProvisionRequest {
 
 export interface Provider {
   name: string
-  /** Host whose credential decides what the agent holds in its place */
-  apiHost: string
+  /** Host whose credential decides what the agent holds in its place; absent when it has none of its own */
+  apiHost?: string
+  /** Whether a session without a task needs a terminal; otherwise it may have plain pipes */
+  needsTerminal: boolean
+  /** Throws a usage error for a task that `command` has no place for, and for a place without a task */
+  checkTask?(task: string | undefined, command: string[]): void
   plan(request: ProvisionRequest): ProvisionPlan
 }

@@ -11,8 +11,8 @@ import type { Agent, Bottle } from "../manifest/types.ts"
 import { AGENT_HOME, CA_BUNDLE, WORKSPACE } from "../policy/paths.ts"
 import type { SetupCommand } from "../policy/wire/lifeline.ts"
 import { providerNamed } from "../provider/registry.ts"
-import type { ProvisionPlan } from "../provider/types.ts"
-import { BottleError } from "../runtime/error.ts"
+import type { Provider, ProvisionPlan } from "../provider/types.ts"
+import { BottleError, usageError } from "../runtime/error.ts"
 import { type HostEnv, userHome } from "../runtime/home.ts"
 import { extraCaCerts, extraHosts, type HostProxy, hostAddresses, hostProxy } from "./host-facts.ts"
 
@@ -26,6 +26,10 @@ export interface StartSpec {
   /** One-shot task */
   task?: string
   detach: boolean
+  /** True when the person has a terminal to give to the agent */
+  terminal: boolean
+  /** What the plan is for: a session, to be shown alone, or the policy of a bottle that runs already */
+  purpose: "start" | "dry-run" | "reload"
   remoteControl: boolean
   /** Arguments after `--` */
   args: string[]
@@ -70,12 +74,14 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   const bottle = manifests.bottle(agent.bottle)
   const notYet = unserved(bottle)
   if (notYet !== undefined) throw notYet
+  const provider = providerNamed(bottle.provider.template)
+  if (spec.purpose !== "reload") provider.checkTask?.(spec.task, bottle.provider.command)
+  const session = sessionOf(spec, provider)
   // Asked while the rest is read; what is wrong with the manifests is told first.
   const choice = chooseBackend(spec, bottle, home, env)
   choice.catch(() => {})
   const identity = spec.resume ?? mintIdentity(agent.name)
   const skills = findSkills(agent.skills, userHome(env))
-  const provider = providerNamed(bottle.provider.template)
   const ownRoute = bottle.routes.find((route) => route.auth !== undefined && route.host === provider.apiHost)
   const provision = provider.plan({
     prompt: agent.prompt,
@@ -111,7 +117,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     chosenBy,
     provision,
     compiled,
-    session: spec.task !== undefined ? "task" : spec.detach ? "detached" : "terminal",
+    session,
     setup: [...provision.setup, ...gitSetup(agent, bottle)],
     ...(proxy ? { hostProxy: proxy } : {}),
     hostAddresses: addresses,
@@ -138,6 +144,16 @@ export function plainEnv(prepared: Prepared, env: HostEnv): Record<string, strin
     }),
     ...provision.env,
   }
+}
+
+/** A session is told to be impossible before anything else is looked at. */
+function sessionOf(spec: StartSpec, provider: Provider): Session["mode"] {
+  if (spec.task !== undefined) return "task"
+  if (spec.detach) return "detached"
+  if (spec.terminal) return "terminal"
+  if (!provider.needsTerminal) return "task"
+  if (spec.purpose === "dry-run") return "terminal"
+  throw usageError("An interactive agent needs a terminal", "Give it a task with --prompt, or use --detach")
 }
 
 /** An unset variable is told before the user is asked anything; values are read later. */

@@ -138,6 +138,7 @@ function sandboxPlan(prepared: Prepared): SandboxPlan {
     identity: prepared.identity,
     agent: prepared.agent.name,
     bottle: bottle.name,
+    image: provision.image,
     dockerfile: bottle.provider.dockerfile,
     runtime: prepared.probe.runtime,
     session: prepared.session,
@@ -158,14 +159,13 @@ function filesOf({ provision, spec }: Prepared) {
 
 async function firstMetadata(prepared: Prepared): Promise<Metadata> {
   const { spec, bottle } = prepared
-  const [, version = ""] = prepared.provision.tool.split(" ")
   return {
     version: 1,
     identity: prepared.identity,
     agent: prepared.agent.name,
     bottle: bottle.name,
     backend: prepared.backend.name,
-    provider: { name: bottle.provider.template, version },
+    provider: { name: bottle.provider.template, version: prepared.provision.version },
     workspace: spec.cwd === undefined ? { mode: "empty" } : { mode: "copy", source: spec.cwd },
     images: { agent: "", gateway: "" },
     compose_project: prepared.backend.name === "docker" ? `bottle-${prepared.identity}` : "",

@@ -17,7 +17,10 @@ let images: BottleImages
 const made = new Set<string>()
 
 async function ensure(request: Partial<ImageRequest> = {}, progress: string[] = []): Promise<BottleImages> {
-  return ensureImages({ env, ...request }, { docker: ["docker"], progress: (line) => progress.push(line) })
+  return ensureImages(
+    { template: "claude", env, ...request },
+    { docker: ["docker"], progress: (line) => progress.push(line) },
+  )
 }
 
 async function docker(...args: string[]): Promise<string> {
@@ -325,7 +328,7 @@ describe("a Dockerfile of the user's", () => {
     await using folder = await folderWith({ Dockerfile: `FROM ${base}\nRUN echo ${nonce}; sleep 300\n` })
     const abort = new AbortController()
     const building = ensureImages(
-      { env, dockerfile: folder.dockerfile },
+      { template: "claude", env, dockerfile: folder.dockerfile },
       {
         docker: ["docker"],
         signal: abort.signal,

@@ -93,6 +93,7 @@ export async function startControl(
       identity,
       agent: "control",
       bottle: "control",
+      image: "claude",
       dockerfile: "",
       runtime: "",
       session: "task",

@@ -8,6 +8,7 @@ const PLAN: SandboxPlan = {
   identity: "dev-abc12",
   agent: "dev",
   bottle: "claude",
+  image: "claude",
   dockerfile: "",
   runtime: "",
   session: "terminal",

@@ -117,7 +117,7 @@ describe("the listing of a Dockerfile's folder", () => {
 })
 
 describe("what an image is built from", () => {
-  for (const name of ["claude", "inner", "gateway"] as const) {
+  for (const name of ["claude", "command", "inner", "gateway"] as const) {
     test(`${name} has its Dockerfile, and every file that it copies`, async () => {
       const context = await imageContext(name)
       const dockerfile = context[`${name}/Dockerfile`]!

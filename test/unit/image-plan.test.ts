@@ -5,6 +5,7 @@ import {
   contentHash,
   type ImageInputs,
   planImages,
+  ROLE_LABEL,
   readsContext,
 } from "../../src/image/plan.ts"
 
@@ -12,7 +13,10 @@ function inputs(change: Partial<ImageInputs> = {}): ImageInputs {
   return {
     agent: { kind: "template" },
     gatewayImage: undefined,
-    claude: { "claude/Dockerfile": "ARG BASE_NODE=node:1\nFROM $BASE_NODE\n" },
+    template: {
+      name: "claude",
+      files: { "claude/Dockerfile": "ARG BASE_NODE=node:1\nFROM $BASE_NODE\n" },
+    },
     inner: { "inner/Dockerfile": "ARG BASE_NODE=node:1\nARG BASE\nFROM $BASE\n", "sidecar/inner.js": "1" },
     gateway: {
       "gateway/Dockerfile": "ARG BASE_NODE=node:1\nARG BASE_DEBIAN=debian:1\n",
@@ -47,6 +51,25 @@ test("the same content has the same tags, whatever the order of its files", () =
   expect(planImages(inputs({ inner: turned }))).toEqual(planImages(inputs()))
 })
 
+test("each provider's image has its own name, and a user's Dockerfile stands on that one", () => {
+  const template = {
+    name: "command",
+    files: { "command/Dockerfile": "ARG BASE_DEBIAN\nFROM $BASE_DEBIAN\n" },
+  } as const
+  const bases = { BASE_DEBIAN: "debian:2" }
+  const plan = planImages(inputs({ template, bases }))
+  expect(plan.agentBuilds[0]).toMatchObject({
+    title: "command",
+    dockerfile: "command/Dockerfile",
+    args: bases,
+  })
+  expect(plan.agentBuilds[0]!.tag).toStartWith("bottle-command:")
+  expect(plan.agentBuilds[0]!.labels[ROLE_LABEL]).toBe("command")
+  expect(plan.agent).not.toBe(planImages(inputs({ bases })).agent)
+  const own = planImages(inputs({ template, bases, agent: custom("ARG BOTTLE_AGENT\nFROM $BOTTLE_AGENT\n") }))
+  expect(own.agentBuilds[1]!.args.BOTTLE_AGENT).toBe(plan.agentBuilds[0]!.tag)
+})
+
 describe("a change of", () => {
   const before = planImages(inputs())
 
@@ -58,7 +81,9 @@ describe("a change of", () => {
   })
 
   test("the template changes what is built on it", () => {
-    const after = planImages(inputs({ claude: { "claude/Dockerfile": "FROM other" } }))
+    const after = planImages(
+      inputs({ template: { name: "claude", files: { "claude/Dockerfile": "FROM other" } } }),
+    )
     expect(after.agentBuilds[0]!.tag).not.toBe(before.agentBuilds[0]!.tag)
     expect(after.agent).not.toBe(before.agent)
   })

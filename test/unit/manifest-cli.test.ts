@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test"
-import { editorArgv, splitWords } from "../../src/cli/editor.ts"
+import { editorArgv } from "../../src/cli/editor.ts"
 import { wrapped } from "../../src/cli/error-text.ts"
 import { agentText, bottleText } from "../../src/cli/init-text.ts"
 import { chosen } from "../../src/cli/pick.ts"
 import { aligned, cut } from "../../src/cli/table.ts"
+import { splitWords } from "../../src/manifest/words.ts"
 import { BottleError } from "../../src/runtime/error.ts"
 import { LineEditor } from "../../src/runtime/line-editor.ts"
 import { widthOf } from "../../src/runtime/output.ts"
@@ -86,10 +87,27 @@ test("Ctrl-C leaves with status 130, Ctrl-D only on an empty line", () => {
   expect(typed("a\u0004b\r").answer).toBe("ab")
 })
 
+/** Words that YAML would take for something else, and one of each kind of quoting. */
+const WORDS = [
+  "bash",
+  "-l",
+  "{prompt}",
+  "true",
+  "1e3",
+  "",
+  "a: b # c",
+  "two\nlines",
+  "'\"\\",
+  "--x=[1, 2]",
+  "-",
+  "~",
+]
+
 test("what init writes is what the loader reads", () => {
   using home = new ManifestHome({
-    "bottles/claude.md": bottleText("CLAUDE_CODE_OAUTH_TOKEN"),
-    "bottles/api.md": bottleText("ANTHROPIC_API_KEY"),
+    "bottles/claude.md": bottleText({ template: "claude", tokenEnv: "CLAUDE_CODE_OAUTH_TOKEN" }),
+    "bottles/api.md": bottleText({ template: "claude", tokenEnv: "ANTHROPIC_API_KEY" }),
+    "bottles/shell.md": bottleText({ template: "command", command: WORDS }),
     "agents/a.md": agentText({
       bottle: "claude",
       skills: ["tidy-up"],
@@ -102,5 +120,9 @@ test("what init writes is what the loader reads", () => {
     token: { kind: "env", variable: "CLAUDE_CODE_OAUTH_TOKEN" },
   })
   expect(manifests.bottle("api").routes[0]?.auth?.scheme).toBe("header:x-api-key")
+  expect(manifests.bottle("shell")).toMatchObject({
+    provider: { template: "command", command: WORDS },
+    routes: [],
+  })
   expect(manifests.agent("a")).toMatchObject({ skills: ["tidy-up"], prompt: "--- be brief\n---\nand kind" })
 })

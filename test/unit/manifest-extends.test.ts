@@ -45,6 +45,22 @@ agent_provider: { template: codex }`),
   expect(bottle.provider).toMatchObject({ template: "codex", dockerfile: home.path("bottles/Dockerfile") })
 })
 
+test("a command goes with its template: another template leaves it behind, its own keeps it", () => {
+  using home = new ManifestHome({
+    "bottles/shell.md": manifest("agent_provider: { template: command, command: [bash, -l] }"),
+    "bottles/claude.md": manifest("extends: shell\nagent_provider: { template: claude }"),
+    "bottles/same.md": manifest("extends: shell\nagent_provider: { template: command }"),
+    "bottles/other.md": manifest("extends: shell\nagent_provider: { command: [zsh] }"),
+    "bottles/none.md": manifest("extends: shell\nagent_provider: { command: [] }"),
+  })
+  const manifests = home.load()
+  const provider = (name: string) => manifests.bottle(name).provider
+  expect(provider("claude")).toMatchObject({ template: "claude", command: [] })
+  expect(provider("same")).toMatchObject({ template: "command", command: ["bash", "-l"] })
+  expect(provider("other")).toMatchObject({ template: "command", command: ["zsh"] })
+  expect(errorOf(() => provider("none")).why).toContain("the template `command` needs one")
+})
+
 test("an explicit empty value clears what was inherited", () => {
   using home = new ManifestHome({
     "bottles/base.md": manifest(`

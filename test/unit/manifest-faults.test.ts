@@ -58,6 +58,24 @@ test.each([
   ["git: { repos: { App: { url: x } } }", 'git.repos.App: "App" is not a name'],
   ["agent_provider: { template: command }", "agent_provider.command: the template `command` needs one"],
   ["agent_provider: { command: [sh] }", "the template `claude` has a command of its own"],
+  [
+    "agent_provider: { template: command, command: \"bash -lc 'a b'\" }",
+    'text stands where a list of words is needed\n    Write: command: [bash, -lc, "a b"]',
+  ],
+  [
+    "agent_provider: { template: command, command: [bash -l, -x] }",
+    '"bash -l" is not the name of a program: each word stands for itself\n    Write: command: [bash, -l, -x]',
+  ],
+  [
+    "agent_provider: { template: command, command: [~/bin/tool, x] }",
+    "nothing expands ~ here\n    Write: command: [/home/agent/bin/tool, x]",
+  ],
+  ['agent_provider: { template: command, command: [" "] }', "the first word names the program, and is empty"],
+  [
+    'agent_provider: { template: command, command: ["{prompt}"] }',
+    "the first word names the program, which cannot be the task",
+  ],
+  ['agent_provider: { template: command, command: [sh, "a\\0b"] }', "can hold a NUL byte"],
   ["agent_provider: { forward_host_credentials: true }", "only codex forwards the host's credentials"],
 ])("%s is refused", (yaml, expected) => {
   expect(whyNot(yaml)).toContain(expected)

@@ -7,7 +7,6 @@ test.each([
   ["backend: bubblewrap", "backend: bubblewrap"],
   ["gateway: classic", "gateway: classic"],
   ["agent_provider: { template: codex }", "agent_provider.template: codex"],
-  ["agent_provider: { template: command, command: [sh] }", "agent_provider.template: command"],
   ["agent_provider: { template: codex, forward_host_credentials: true }", "forward_host_credentials: true"],
   [
     'git: { repos: { app: { url: "ssh://git@h.example/a.git", identity_file: /k, known_host_key: "ssh-ed25519 AAAA" } } }',
@@ -36,7 +35,7 @@ test.each([
 test("what is served is not complained about", () => {
   using home = new ManifestHome({
     "bottles/dev.md": manifest(
-      "backend: docker\ngateway: native\nsupervise: false\negress: { routes: [{ host: a.example, scan: { on_match: off } }] }\ngit: { user: { name: N } }",
+      "backend: docker\ngateway: native\nsupervise: false\negress: { routes: [{ host: a.example, scan: { on_match: off } }] }\ngit: { user: { name: N } }\nagent_provider: { template: command, command: [sh] }",
     ),
   })
   expect(unserved(home.load().bottle("dev"))).toBeUndefined()

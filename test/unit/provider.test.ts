@@ -2,6 +2,7 @@ import { expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { compilePathRule } from "../../src/policy/path.ts"
 import { CLAUDE_VERSION, claude } from "../../src/provider/claude.ts"
+import { command } from "../../src/provider/command.ts"
 import { providerNamed } from "../../src/provider/registry.ts"
 import type { ProvisionRequest } from "../../src/provider/types.ts"
 import { BottleError } from "../../src/runtime/error.ts"
@@ -150,12 +151,11 @@ test("Remote Control is refused for a one-shot task and for an API key", () => {
   expect(key.why).toContain("API key")
 })
 
-test("claude is served; codex and command are known and said to be not served yet", () => {
+test("claude and command are served; codex is known and said to be not served yet", () => {
   expect(providerNamed("claude")).toBe(claude)
-  for (const name of ["codex", "command"] as const) {
-    const error = errorOf(() => providerNamed(name))
-    expect(error.what).toContain(name)
-    expect(error.what).toContain("does not run it yet")
-    expect(error.next).toContain("template: claude")
-  }
+  expect(providerNamed("command")).toBe(command)
+  const error = errorOf(() => providerNamed("codex"))
+  expect(error.what).toContain("codex")
+  expect(error.what).toContain("does not run it yet")
+  expect(error.why).toContain("claude, command")
 })

@@ -117,7 +117,7 @@ async function imagesOf(
   signal: AbortSignal,
 ): Promise<Sandbox["images"]> {
   const found = await ensureImages(
-    { dockerfile: plan.dockerfile, env: hostEnv() },
+    { template: plan.image, dockerfile: plan.dockerfile, env: hostEnv() },
     {
       docker: ["docker"],
       progress: (line) => scope.progress(line),
