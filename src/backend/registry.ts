@@ -1,7 +1,7 @@
 /** The backends there are, in the order in which they are preferred. */
 import type { BackendName } from "../manifest/types.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
-import type { Backend } from "./types.ts"
+import type { Backend, Need } from "./types.ts"
 
 /** Names that a manifest may use; those without a loader are known and not served by this version. */
 const LOADERS: Record<BackendName, ((home: string) => Promise<Backend>) | undefined> = {
@@ -26,4 +26,26 @@ export async function backendNamed(name: string, home: string): Promise<Backend>
     what: `The backend ${name} is known and not served by this version yet`,
     next: "Use docker: `--backend docker`, or drop `backend` from the bottle",
   })
+}
+
+export interface BackendNeeds {
+  backend: BackendName
+  /** False: known, and not to be started by this version */
+  served: boolean
+  /** Empty where nothing is known of what it needs */
+  needs: Need[]
+}
+
+/** What each backend needs, in the order in which they are preferred. Bounded in time, never throws. */
+export function needsOf(home: string, signal?: AbortSignal): Promise<BackendNeeds[]> {
+  return Promise.all(
+    (Object.keys(LOADERS) as BackendName[]).map(async (backend) => {
+      const load = LOADERS[backend]
+      if (load) return { backend, served: true, needs: await (await load(home)).needs(signal) }
+      // Its needs are known before it can be started.
+      const needs =
+        backend === "bubblewrap" ? await (await import("./bubblewrap/trial.ts")).triedBubblewrap(signal) : []
+      return { backend, served: false, needs }
+    }),
+  )
 }

@@ -120,6 +120,8 @@ export interface Backend {
   name: BackendName
   /** What is asked of this machine; bounded in time, never throws */
   probe(signal?: AbortSignal): Promise<BackendProbe>
+  /** The same, each need by itself and with what mends it, for doctor; bounded in time, never throws */
+  needs(signal?: AbortSignal): Promise<Need[]>
   /**
    * Brings up gateway and sandbox. Nothing is created before `begun` resolves, and all is taken back when it rejects.
    * `load` is called with the way to init as soon as the gateway can be loaded.

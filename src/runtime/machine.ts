@@ -1,5 +1,5 @@
 /** The machine below us, as far as needs are asked of it: its system files, its programs, who we are. */
-import { accessSync, constants, readdirSync, readFileSync, realpathSync, statSync } from "node:fs"
+import { accessSync, constants, readdirSync, readFileSync, realpathSync, statfsSync, statSync } from "node:fs"
 import { isAbsolute, join } from "node:path"
 import { callerUid, type HostEnv, hostEnv } from "./home.ts"
 
@@ -50,6 +50,16 @@ export function isWritable(path: string): boolean {
     return true
   } catch {
     return false
+  }
+}
+
+/** Bytes that this user may still write to the disk of a folder; undefined when it cannot be asked. */
+export function freeBytes(folder: string): number | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(folder)
+    return bavail * bsize
+  } catch {
+    return undefined
   }
 }
 

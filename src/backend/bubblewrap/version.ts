@@ -1,10 +1,7 @@
-/**
- * What the installed bubblewrap is and can do. Asking it takes two processes, so the answer is remembered for as long
- * as its file stays the same.
- */
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
-import { bottleCache, type HostEnv } from "../../runtime/home.ts"
+/** What the installed bubblewrap is and can do. */
+import { statSync } from "node:fs"
+import type { HostEnv } from "../../runtime/home.ts"
+import { remembered } from "../../runtime/remembered.ts"
 import { type RunRequest, run } from "../../runtime/spawn.ts"
 
 export interface Bubblewrap {
@@ -17,59 +14,23 @@ export interface Bubblewrap {
 }
 
 const SETUID = 0o4000
-/** What is remembered of a bubblewrap, in bytes: its options are some 1.5 KB */
-const REMEMBERED_MAX = 64 * 1024
 
-/** Throws a BottleError when it cannot be run. Undefined when what answers is no bubblewrap. */
+/** `path` is absolute. Undefined when what answers is no bubblewrap. Throws a BottleError when it cannot be run. */
 export async function askBubblewrap(
   path: string,
   env: HostEnv,
   request: RunRequest,
 ): Promise<Bubblewrap | undefined> {
-  const { size, mtimeMs, ctimeMs, ino, mode } = statSync(path)
-  const key = [path, size, mtimeMs, ctimeMs, ino].join(":")
-  const folder = bottleCache(env)
-  const memory = join(folder, "bubblewrap.json")
-  const setuid = (mode & SETUID) !== 0
-  const known = recall(memory)
-  if (known?.key === key) return { version: known.version, options: known.options, setuid }
-  const [named, helped] = await Promise.all([
-    run([path, "--version"], request),
-    run([path, "--help"], request),
-  ])
-  const version = /^bubblewrap (\d+\.\d+\S*)/.exec(named.stdout)?.[1]
-  if (named.code !== 0 || version === undefined) return undefined
-  const options = [...new Set(helped.stdout.match(/--[a-z][a-z-]+/g) ?? [])]
-  remember(folder, memory, { key, version, options })
-  return { version, options, setuid }
-}
-
-interface Remembered {
-  key: string
-  version: string
-  options: string[]
-}
-
-function recall(path: string): Remembered | undefined {
-  try {
-    if (statSync(path).size > REMEMBERED_MAX) return undefined
-    const value = JSON.parse(readFileSync(path, "utf8")) as Partial<Remembered>
-    const whole =
-      typeof value.key === "string" && typeof value.version === "string" && Array.isArray(value.options)
-    return whole ? (value as Remembered) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** A memory that cannot be written is only slower. */
-function remember(folder: string, path: string, value: Remembered): void {
-  const temporary = `${path}.${process.pid}`
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    writeFileSync(temporary, JSON.stringify(value), { mode: 0o600 })
-    renameSync(temporary, path)
-  } catch {
-    // Asked again the next time.
-  }
+  type Said = Omit<Bubblewrap, "setuid">
+  const isWhole = ({ version, options }: Partial<Said>) =>
+    typeof version === "string" && Array.isArray(options)
+  const said = await remembered<Said>(path, "bubblewrap", env, isWhole, async () => {
+    const asked = ["--version", "--help"].map((option) => run([path, option], request))
+    const [named, helped] = await Promise.all(asked)
+    const version = /^bubblewrap (\d+\.\d+\S*)/.exec(named!.stdout)?.[1]
+    const options = [...new Set(helped!.stdout.match(/--[a-z][a-z-]+/g) ?? [])]
+    return version === undefined ? undefined : { version, options }
+  })
+  // Never from memory: a change of mode alone leaves the file's time as it was.
+  return said && { ...said, setuid: (statSync(path).mode & SETUID) !== 0 }
 }

@@ -5,6 +5,7 @@ import { docker } from "./docker.ts"
 import { attachBottle, controlOf, launchBottle } from "./launch.ts"
 import { listBottles } from "./list.ts"
 import { homeDigest, namesOf } from "./names.ts"
+import { dockerNeeds } from "./needs.ts"
 import { probeDocker } from "./probe.ts"
 import { findLeftovers, removeBottle, removeNetwork } from "./remove.ts"
 
@@ -14,6 +15,7 @@ export function dockerBackend(home: string): Backend {
   return {
     name: "docker",
     probe: probeDocker,
+    needs: (signal) => dockerNeeds(signal),
     launch: (plan, scope, begun, load) => launchBottle(plan, digest, scope, begun, load),
     attach: attachBottle,
     signal: async (identity, signal) => {

@@ -1,62 +1,35 @@
-/**
- * The version of Docker's Compose plugin. Asking it costs more than a tenth of a start, so the answer is remembered
- * for as long as the plugin's file stays the same.
- */
-import { realpathSync, statSync } from "node:fs"
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
-import { join } from "node:path"
-import { hostEnv, userHome } from "../../runtime/home.ts"
-import { run } from "../../runtime/spawn.ts"
+/** The version of Docker's Compose plugin. Asking it costs more than a tenth of a start. */
+import { hostEnv } from "../../runtime/home.ts"
+import { remembered } from "../../runtime/remembered.ts"
+import { type RunRequest, run } from "../../runtime/spawn.ts"
 import { composePlugin } from "./compose-plugin.ts"
 
-/** The version as the plugin says it, `2.26.1`; undefined when there is no plugin, or it does not answer. */
-export async function composeVersion(request: {
-  timeoutMs: number
-  signal?: AbortSignal
-}): Promise<string | undefined> {
-  const env = hostEnv()
-  const key = pluginKey()
-  const folder = join(env.XDG_CACHE_HOME || join(userHome(env), ".cache"), "bottle")
-  const path = join(folder, "compose-version.json")
-  const known = key === undefined ? undefined : await recall(path)
-  if (known !== undefined && known.key === key) return known.version
+/** First one that has everything a project of ours uses (`volume.nocopy`, labels on `down`, JSON files) */
+export const COMPOSE_MIN = "2.20"
+
+/** Whether a version as the plugin says it is COMPOSE_MIN or newer. */
+export function isComposeNew(version: string): boolean {
+  const [major, minor] = COMPOSE_MIN.split(".").map(Number)
+  const [, a, b] = /^(\d+)\.(\d+)/.exec(version) ?? []
+  return Number(a) > major! || (Number(a) === major && Number(b) >= minor!)
+}
+
+/**
+ * The version as the plugin says it, `2.26.1`; undefined when there is no plugin, or it does not answer. A plugin in one
+ * of the usual places is asked once.
+ */
+export async function composeVersion(request: RunRequest): Promise<string | undefined> {
+  const plugin = composePlugin()
+  if (plugin === undefined) return ask(request)
+  const isWhole = ({ version }: { version?: string }) => typeof version === "string"
+  const said = await remembered<{ version: string }>(plugin, "compose", hostEnv(), isWhole, async () => {
+    const version = await ask(request)
+    return version === undefined ? undefined : { version }
+  })
+  return said?.version
+}
+
+async function ask(request: RunRequest): Promise<string | undefined> {
   const asked = await run(["docker", "compose", "version", "--short"], request)
-  if (asked.code !== 0) return undefined
-  const version = asked.stdout.trim().replace(/^v/, "")
-  if (key !== undefined) await remember(folder, path, { key, version })
-  return version
-}
-
-/** Path, size and time of the plugin that docker would run; undefined when it is in none of the usual places. */
-function pluginKey(): string | undefined {
-  const path = composePlugin()
-  if (path === undefined) return undefined
-  const { size, mtimeMs, ino } = statSync(path)
-  return `${realpathSync(path)}:${size}:${mtimeMs}:${ino}`
-}
-
-interface Remembered {
-  key: string
-  version: string
-}
-
-async function recall(path: string): Promise<Remembered | undefined> {
-  try {
-    const value = JSON.parse(await readFile(path, "utf8")) as Partial<Remembered>
-    return typeof value.key === "string" && typeof value.version === "string"
-      ? (value as Remembered)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** A memory that cannot be written is only slower. */
-async function remember(folder: string, path: string, value: Remembered): Promise<void> {
-  const temporary = `${path}.${process.pid}`
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    await writeFile(temporary, JSON.stringify(value), { mode: 0o600 })
-    await rename(temporary, path)
-  } catch {}
+  return asked.code === 0 ? asked.stdout.trim().replace(/^v/, "") : undefined
 }

@@ -190,7 +190,7 @@ interface ContextMeta {
 }
 
 /** Path of the engine's socket as the docker command finds it: DOCKER_HOST, then the context, then the default. */
-function localSocket(env: HostEnv): string | undefined {
+export function localSocket(env: HostEnv): string | undefined {
   const host = env.DOCKER_HOST || contextHost(env)
   const path =
     host === undefined ? "/var/run/docker.sock" : host.startsWith("unix://") ? host.slice(7) : undefined
