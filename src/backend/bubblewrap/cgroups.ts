@@ -8,64 +8,92 @@ export interface LimitFolders {
   version: 0 | 1 | 2
   /** Folder, absolute, in which a control group can be made, by limit; a limit without one is not enforced */
   folders: Partial<Record<keyof Limits, string>>
+  /** Controllers of version 2 that the folder does not hand to its children yet, and may */
+  unhanded: string[]
 }
 
-/** Every limit, with its controller in version 2 and 1 */
-const CONTROLLERS: Record<keyof Limits, { v2: string; v1: string }> = {
-  memory: { v2: "memory", v1: "memory" },
-  pids: { v2: "pids", v1: "pids" },
-  cpus: { v2: "cpu", v1: "cpu" },
-}
+/** Every limit with its controller, of the same name in both versions */
+const CONTROLLERS: Record<keyof Limits, string> = { memory: "memory", pids: "pids", cpus: "cpu" }
 
 const MOUNT = "/sys/fs/cgroup"
 
-/** Asks files alone, and starts nothing. */
+/**
+ * Asks files alone, and starts nothing. The group nearest to our own wins: whatever limit was put on us holds for our
+ * bottles too.
+ */
 export function limitFolders(machine: Machine): LimitFolders {
   const mine = ownGroups(systemText(machine, "/proc/self/cgroup") ?? "")
   if (systemText(machine, `${MOUNT}/cgroup.controllers`) !== undefined) {
-    return { version: 2, folders: foldersV2(machine, mine.get("") ?? "/") }
+    return { version: 2, ...foldersV2(machine, mine.get("") ?? "/") }
   }
   const folders: LimitFolders["folders"] = {}
-  for (const [limit, { v1 }] of entries()) {
-    const mount = join(MOUNT, v1)
+  for (const [limit, controller] of entries()) {
+    const mount = join(MOUNT, controller)
     if (systemText(machine, `${mount}/cgroup.procs`) === undefined) continue
-    const found = [...ancestors(mine.get(v1) ?? "/")].map((group) => join(machine.root, mount, group))
+    const found = upwards(mine.get(controller) ?? "/").map((group) => join(machine.root, mount, group))
     const folder = found.find(isOurs)
     if (folder !== undefined) folders[limit] = folder
   }
-  return { version: Object.keys(folders).length > 0 || hasV1(machine) ? 1 : 0, folders }
+  return { version: Object.keys(folders).length > 0 || hasV1(machine) ? 1 : 0, folders, unhanded: [] }
+}
+
+/** Where control groups are mounted, one folder per hierarchy that limits are looked for in. */
+export function hierarchies(machine: Machine): string[] {
+  const mounts = [MOUNT, ...Object.values(CONTROLLERS).map((controller) => join(MOUNT, controller))]
+  return mounts
+    .filter((mount) => systemText(machine, `${mount}/cgroup.procs`) !== undefined)
+    .map((mount) => join(machine.root, mount))
 }
 
 /**
  * Version 2 hands a controller to the children of a group only where its `cgroup.subtree_control` names it, and a
  * process may be moved by whoever may write the `cgroup.procs` of a common ancestor (kernel, cgroup-v2, "Delegation").
+ * A process is in one group of it, so that one folder has to serve for all limits.
  */
-function foldersV2(machine: Machine, own: string): LimitFolders["folders"] {
-  const folders: LimitFolders["folders"] = {}
-  for (const group of ancestors(own)) {
+function foldersV2(machine: Machine, own: string): Pick<LimitFolders, "folders" | "unhanded"> {
+  let best: Pick<LimitFolders, "folders" | "unhanded"> = { folders: {}, unhanded: [] }
+  for (const group of upwards(own)) {
     const path = join(MOUNT, group)
-    if (!isOurs(join(machine.root, path))) continue
-    const handed = (systemText(machine, `${path}/cgroup.subtree_control`) ?? "").split(" ")
-    for (const [limit, { v2 }] of entries()) {
-      if (handed.includes(v2)) folders[limit] ??= join(machine.root, path)
+    const folder = join(machine.root, path)
+    if (!isOurs(folder)) continue
+    const handed = words(systemText(machine, `${path}/cgroup.subtree_control`))
+    const more = mayHand(machine, path) ? words(systemText(machine, `${path}/cgroup.controllers`)) : []
+    const folders: LimitFolders["folders"] = {}
+    const unhanded: string[] = []
+    for (const [limit, controller] of entries()) {
+      if (!handed.includes(controller) && !more.includes(controller)) continue
+      folders[limit] = folder
+      if (!handed.includes(controller)) unhanded.push(controller)
     }
+    if (Object.keys(folders).length > Object.keys(best.folders).length) best = { folders, unhanded }
   }
-  return folders
+  return best
 }
 
-/** From the top down to the group itself. */
-function* ancestors(group: string): Generator<string> {
-  let path = "/"
-  yield path
-  for (const part of group.split("/").filter((one) => one !== "")) {
-    path = join(path, part)
-    yield path
-  }
+/**
+ * A group with processes of its own hands no memory to children ("No Internal Process Constraint"), and those
+ * processes are not ours to move. The root is exempt, and the only one without a `cgroup.type`.
+ */
+function mayHand(machine: Machine, path: string): boolean {
+  if (!isWritable(join(machine.root, path, "cgroup.subtree_control"))) return false
+  if (systemText(machine, `${path}/cgroup.type`) === undefined) return true
+  return systemText(machine, `${path}/cgroup.procs`) === ""
+}
+
+/** From the group itself to the top. */
+function upwards(group: string): string[] {
+  const paths = ["/"]
+  for (const part of group.split("/").filter((one) => one !== "")) paths.unshift(join(paths[0]!, part))
+  return paths
 }
 
 /** A group in which this user may make another and put processes. */
 function isOurs(folder: string): boolean {
   return isWritable(folder) && isWritable(join(folder, "cgroup.procs"))
+}
+
+function words(text = ""): string[] {
+  return text.split(/\s+/).filter((word) => word !== "")
 }
 
 /** Group by controller; the hierarchy of version 2 has the empty name (cgroups(7), /proc/pid/cgroup). */
@@ -84,5 +112,5 @@ function hasV1(machine: Machine): boolean {
 }
 
 function entries() {
-  return Object.entries(CONTROLLERS) as [keyof Limits, { v2: string; v1: string }][]
+  return Object.entries(CONTROLLERS) as [keyof Limits, string][]
 }

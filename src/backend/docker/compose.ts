@@ -2,6 +2,7 @@
  * The Compose project of one bottle, as data: `agent` without any network, `sidecars` with the only way out, and the
  * folder of sockets that both mount. Pure, and without any secret: those travel over the control socket.
  */
+import { DEFAULT_LIMITS, STEADY_THREADS } from "../../policy/limits.ts"
 import {
   AGENT_GID,
   AGENT_HOME,
@@ -31,8 +32,6 @@ const LOGGING = { driver: "json-file", options: { "max-size": "10m", "max-file":
 /** Memory of a gateway: the daemons need about 150 MB, the rest is for streams. */
 const GATEWAY_MEMORY = "512m"
 const GATEWAY_PIDS = 256
-/** What an agent gets when its bottle sets no limits. */
-const DEFAULT_LIMITS = { pids: 4096 }
 
 /** Proxy variables as Docker's client configuration hands them to every container it creates. */
 export const PROXY_VARIABLES: readonly string[] = ["HTTP", "HTTPS", "FTP", "ALL", "NO"]
@@ -41,18 +40,6 @@ export const PROXY_VARIABLES: readonly string[] = ["HTTP", "HTTPS", "FTP", "ALL"
 
 /** Takes them out again: they can hold the user's password, and nothing in a bottle is to leave by them. */
 const WITHOUT_PROXY = Object.fromEntries(PROXY_VARIABLES.map((name) => [name, null]))
-
-/**
- * inner counts to the agent's limit of processes. JavaScriptCore ends its helper threads when they idle, starts them
- * anew when it wants them, and aborts when it cannot: an agent at its limit would end its own bottle. Without
- * concurrent collection and compilation inner has all its threads from the beginning. The agent's own environment
- * comes over the lifeline and has none of this.
- */
-const STEADY_THREADS = {
-  BUN_JSC_useConcurrentGC: "0",
-  BUN_JSC_useConcurrentJIT: "0",
-  BUN_JSC_numberOfGCMarkers: "1",
-}
 
 export interface ComposeContext {
   /** Digest of user and home */
