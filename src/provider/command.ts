@@ -56,7 +56,7 @@ export const command: Provider = {
       files:
         promptFile === undefined
           ? []
-          : [{ path: promptFile, mode: 0o600, content: request.prompt, seed: false }],
+          : [{ path: promptFile, mode: 0o600, content: `${request.prompt.trimEnd()}\n`, seed: false }],
       trees: Object.entries(request.skills).map(([name, from]) => ({ from, to: `${own}/skills/${name}` })),
       setup: [],
       env,

@@ -85,7 +85,9 @@ export async function startBottle(
         cwd: WORKSPACE,
         setup: prepared.setup,
       }),
-    ),
+    ).catch((error) => {
+      throw withAdvice(error, prepared)
+    }),
   )
   await remembered
   scope.keep()
@@ -149,6 +151,20 @@ function sandboxPlan(prepared: Prepared): SandboxPlan {
     resume: spec.resume !== undefined,
     extraHosts: prepared.extraHosts,
   }
+}
+
+/** A program that is not in the sandbox is no fault of the start: inner's words are kept, and what to do is told. */
+function withAdvice(error: unknown, { bottle, provision }: Prepared): unknown {
+  const missing = `cannot start ${provision.argv[0]}:`
+  if (bottle.provider.template !== "command" || !(error instanceof BottleError)) return error
+  if (!error.why.includes(missing)) return error
+  return new BottleError({
+    what: error.what,
+    why: error.why,
+    next: `See that the sandbox has it: name its full path in agent_provider.command of ${bottle.file}, or install it with a Dockerfile of your own, named in agent_provider.dockerfile`,
+    exitCode: error.exitCode,
+    cause: error,
+  })
 }
 
 /** A resumed bottle keeps its own version of what was only seeded. */

@@ -79,7 +79,7 @@ test("Remote Control is Claude Code's alone", () => {
 
 test("the system prompt is a private file that one variable names, and without one there is neither", () => {
   const plan = planFor({ prompt: "Be brief." })
-  expect(plan.files).toEqual([{ path: `${OWN}/prompt.md`, mode: 0o600, content: "Be brief.", seed: false }])
+  expect(plan.files).toEqual([{ path: `${OWN}/prompt.md`, mode: 0o600, content: "Be brief.\n", seed: false }])
   expect(plan.env).toEqual({ BOTTLE_PROMPT_FILE: `${OWN}/prompt.md` })
   expect(plan.hiddenEnv).toEqual(["BOTTLE_PROMPT_FILE"])
   expect(plan.argv).toEqual(["bash"])
