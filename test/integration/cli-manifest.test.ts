@@ -126,6 +126,8 @@ test("init asks on a terminal, once more where the answer cannot be", async () =
   screen.type("reviewer\r")
   await screen.sees("Bottle it runs in [claude]")
   screen.type("\r")
+  await screen.sees("What runs in it (claude, command) [claude]")
+  screen.type("\r")
   await screen.sees("holds the Claude token [CLAUDE_CODE_OAUTH_TOKEN]")
   screen.type("\r")
   await screen.sees("(tidy-up)")
@@ -136,6 +138,66 @@ test("init asks on a terminal, once more where the answer cannot be", async () =
   expect(readFileSync(home.path("agents/reviewer.md"), "utf8")).toBe(
     "---\nbottle: claude\nskills:\n  - tidy-up\n---\nYou review.\n",
   )
+})
+
+test("init makes a bottle for a command, from flags with names after its program, and without a credential", async () => {
+  using home = new ManifestHome()
+  const made = await bottle(home, ["init", "--command", "/opt/My.Tool/run 'a b' {prompt}", "--yes"])
+  expect(made).toMatchObject({ code: 0, stdout: "" })
+  expect(made.stderr).not.toContain("export")
+  expect(made.stderr).toContain("bottle start run")
+  const shown = JSON.parse((await bottle(home, ["info", "run", "--format", "json"])).stdout)
+  expect(shown.bottle).toMatchObject({
+    name: "run",
+    provider: "command",
+    command: ["/opt/My.Tool/run", "a b", "{prompt}"],
+    routes: [],
+  })
+  expect(shown.not_served).toBeNull()
+  const text = (await bottle(home, ["info", "run"])).stdout
+  expect(text).toMatch(/^provider +command {2}\[\/opt\/My\.Tool\/run, "a b", "\{prompt\}"\]$/m)
+  expect(text).toMatch(/^reaches +nothing$/m)
+})
+
+test("init asks for the command where one is to run, once more where it is none", async () => {
+  using home = new ManifestHome()
+  await using screen = onScreen(home, ["init"])
+  await screen.sees("Name of the agent [claude]")
+  screen.type("shell\r")
+  await screen.sees("Bottle it runs in [claude]")
+  screen.type("shell\r")
+  await screen.sees("What runs in it (claude, command) [claude]")
+  screen.type("comand\r")
+  await screen.sees('did you mean "command"?')
+  screen.type("command\r")
+  await screen.sees("Command, as you would type it [bash]")
+  screen.type("bash 'x\r")
+  await screen.sees("a quote stays open")
+  screen.type("bash -l\r")
+  await screen.sees("Skills")
+  screen.type("\r")
+  await screen.sees("System prompt")
+  screen.type("\r")
+  await endsWith(screen, 0)
+  expect(readFileSync(home.path("bottles/shell.md"), "utf8")).toContain(
+    "agent_provider: { template: command, command: [bash, -l] }",
+  )
+})
+
+test("init refuses flags for what does not run, and for a bottle that is there", async () => {
+  using home = new ManifestHome(DEV)
+  for (const [args, said] of [
+    [["--template", "claude", "--command", "bash"], "--command is for --template command"],
+    [["--command", "bash", "--token-env", "X"], "--token-env is the Claude token"],
+    [["--template", "codexx"], "is not what can run"],
+    [["--command", ""], "the command is empty"],
+    [["--bottle", "dev", "--command", "bash"], "is there already, so --command would have no effect"],
+  ] as const) {
+    const { code, stderr } = await bottle(home, ["init", "--name", "new", ...args, "--yes"])
+    expect({ args, code }).toEqual({ args, code: 2 })
+    expect(stderr).toContain(said)
+  }
+  expect(readdirSync(home.path("agents"))).toEqual(["reviewer.md"])
 })
 
 test("Ctrl-C at a question of init ends with status 130 and leaves nothing", async () => {
@@ -247,6 +309,19 @@ test("without a name the only agent is taken; of several a terminal picks, a pip
   screen.type("1\r")
   await screen.sees("You plan.")
   await endsWith(screen, 0)
+})
+
+test("start in a pipe is refused for Claude Code without a task, before any backend is asked", async () => {
+  using home = new ManifestHome(DEV)
+  const env = { PATH: "/nonexistent" }
+  const refused = await bottle(home, ["start", "reviewer", "--yes"], env)
+  expect(refused).toMatchObject({ code: 2, stdout: "" })
+  expect(refused.stderr).toContain("An interactive agent needs a terminal")
+  // The control: a command gets as far as the backend, which is not there.
+  home.write("bottles/dev.md", manifest("agent_provider: { template: command, command: [bash] }"))
+  const command = await bottle(home, ["start", "reviewer", "--yes"], env)
+  expect(command.code).toBe(1)
+  expect(command.stderr).toContain("backend can be used here")
 })
 
 /** An editor that puts the next of these texts into the file each time it is called. */
