@@ -82,7 +82,7 @@ function mayHand(machine: Machine, path: string): boolean {
 
 /** From the group itself to the top. */
 function upwards(group: string): string[] {
-  const paths = ["/"]
+  const paths = [""]
   for (const part of group.split("/").filter((one) => one !== "")) paths.unshift(join(paths[0]!, part))
   return paths
 }
