@@ -10,20 +10,15 @@ import { dirname, join, resolve } from "node:path"
 import { AGENT_GID, AGENT_HOME, AGENT_UID, AGENT_USER, CA_BUNDLE, CA_JAVA } from "../../policy/paths.ts"
 import { ETC_NAMES } from "./etc.ts"
 import type { Mount } from "./mount.ts"
+import { BESIDE_USR, NIX_STORE } from "./system-path.ts"
 
 export type { Mount } from "./mount.ts"
-
-/** Folders of the sandbox in which programs are looked for, on every distribution, first to last */
-export const SYSTEM_PATH = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
-
-/** Folders beside /usr that hold programs or libraries, or are links into /usr since the two were merged */
-const BESIDE_USR = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"]
+export { SYSTEM_PATH } from "./system-path.ts"
 
 /** Configuration below /usr is to programs built there what /etc is to the others: `npm login` writes tokens there. */
 const CONFIGURATION_BELOW_USR = ["/usr/etc", "/usr/local/etc"]
 
-/** Where the programs of a NixOS system are, and what leads to them; the store is readable by all by design. */
-const NIX_STORE = "/nix/store"
+/** What leads to the programs of a NixOS system, which are in the store. */
 const NIX_SYSTEM = "/run/current-system/sw"
 
 /** Where programs look for the certificates that they trust, by distribution. */
