@@ -92,9 +92,7 @@ const absentOrZero: Rule = (params) => params.length === 0 || (params.length ===
  * - `]`, the Linux console's: beeps, blanking, which console is seen. `'z`, `'{` and `'|`: DEC's locator.
  */
 const RULES = new Map<string, Rule>([
-  ..."@ABCDEFGIKLMPSTXZ`abdeg"
-    .split("")
-    .map((final): [string, Rule] => [final, upTo(1)]),
+  ..."@ABCDEFGIKLMPSTXZ`abdeg".split("").map((final): [string, Rule] => [final, upTo(1)]),
   ["J", upTo(1)],
   ["H", upTo(2)],
   ["f", upTo(2)],

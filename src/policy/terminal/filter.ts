@@ -1,5 +1,6 @@
 /** What the terminal of a person gets to see of an agent's output. */
 import { admits } from "./admission.ts"
+import { join } from "./join.ts"
 import { TerminalParser } from "./parser.ts"
 import type { TerminalPermission } from "./strings.ts"
 
@@ -48,21 +49,11 @@ export class TerminalFilter {
     const pieces = this.#done
     this.#done = []
     this.#chunk = new Uint8Array()
-    return pieces.length === 1 ? pieces[0]! : concat(pieces)
+    return join(pieces)
   }
 
   #close(): void {
     if (this.#to > this.#from) this.#done.push(this.#chunk.subarray(this.#from, this.#to))
     this.#from = this.#to
   }
-}
-
-function concat(pieces: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
 }

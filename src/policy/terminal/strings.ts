@@ -21,8 +21,8 @@ const HARMLESS = [
   new RegExp(`^1[01279];(?:\\?|${COLOUR})$`, "i"),
   /^104(?:;\d{1,3})*;?$/,
   /^11[01279];?$/,
-  // Links lead where a browser would go as well: file: opens, and some terminals run, what an agent names
-  // (CVE-2023-46321 in iTerm2 and its kin by other schemes). The id is only compared.
+  // Links lead where a browser goes as well: file: opens what an agent wrote, and iTerm2 ran commands from ssh: and
+  // x-man-page: (CVE-2023-46322, CVE-2023-46321). The id is only compared.
   /^8;(?:id=[\w.:+/@%-]{0,250})?;(?:(?:https?:\/\/|mailto:)[!-~]{1,2083})?$/i,
   // Progress in the task bar, of the many meanings of 9 the one without text.
   /^9;4;[0-4](?:;\d{0,3})?$/,
