@@ -1,5 +1,6 @@
 /** Answers of the user's terminal that are still under way when the user leaves. */
 import { admits } from "./admission.ts"
+import { join } from "./join.ts"
 import { TerminalParser, type TokenKind } from "./parser.ts"
 import { answeredBy, isReport, type Query, queriesIn } from "./queries.ts"
 
