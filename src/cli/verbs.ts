@@ -25,5 +25,6 @@ export const VERBS: Record<string, Verb> = Object.assign(Object.create(null), {
   reload: verb("load a gateway that was restarted", () => import("./reload.ts")),
   info: verb("show what an agent may do", () => import("./info.ts")),
   edit: verb("edit an agent or a bottle", () => import("./edit.ts")),
+  doctor: verb("show what works on this machine", () => import("./doctor.ts")),
   cleanup: verb("remove what ended bottles left", () => import("./cleanup.ts")),
 })

@@ -1,11 +1,12 @@
 /** What bubblewrap needs of this machine. Files are read, and nothing is started but an unknown bwrap. */
 import { reasonOf } from "../../runtime/error.ts"
-import { type Machine, programOnPath, systemText, thisMachine } from "../../runtime/machine.ts"
-import { met, unmet } from "../need.ts"
+import { type Machine, programOnPath, systemNames, systemText, thisMachine } from "../../runtime/machine.ts"
+import { met, unmet, worse } from "../need.ts"
 import { asRoot, installCommand } from "../packages.ts"
 import type { Need } from "../types.ts"
 import { appArmorNeeds } from "./apparmor.ts"
 import { limitFolders } from "./cgroups.ts"
+import { limitsHere } from "./limits.ts"
 import { setting } from "./sysctl.ts"
 import { askBubblewrap } from "./version.ts"
 
@@ -19,6 +20,8 @@ const PROCESSORS = ["x64", "arm64"]
 const OPTIONS = ["--disable-userns", "--unshare-cgroup", "--bind-fd", "--ro-bind-fd", "--seccomp"]
 /** What a filter of ours answers with */
 const SECCOMP_ACTIONS = ["errno", "kill_process"]
+/** One of each limit, as a bottle may set them */
+const LIMITS = { memory: "1g", pids: 1024, cpus: 1 }
 /** User namespaces that a bottle takes: the sandbox's, its locked one, and the same for each daemon of the gateway */
 const NAMESPACES_MIN = 8
 
@@ -113,11 +116,13 @@ function seccompNeed(machine: Machine): Need {
 
 /** Without them an agent can use up the machine; it cannot leave the bottle. */
 function limitsNeed(machine: Machine): Need {
-  const { version, folders } = limitFolders(machine)
-  const enforced = Object.keys(folders)
-  const missing = ["memory", "pids", "cpus"].filter((limit) => !enforced.includes(limit))
-  const need = { name: "limits", required: false, mend: "" }
-  if (missing.length === 0) return { ...need, ok: true, found: `${enforced.join(", ")} (cgroup v${version})` }
-  const why = version === 0 ? "no control groups are mounted" : `cgroup v${version} is not ours to write`
-  return { ...need, ok: false, found: `not enforced: ${missing.join(", ")} (${why})` }
+  const { notes } = limitsHere(LIMITS, machine)
+  if (notes.length === 0) return met("limits", Object.keys(LIMITS).join(", "))
+  return worse("limits", notes.join("; "), delegation(machine))
+}
+
+/** A login's own group belongs to root; one below the user's service manager belongs to the user (systemd, "Delegation"). */
+function delegation(machine: Machine): string {
+  const manager = systemNames(machine, `/run/user/${machine.uid}/systemd`).length > 0
+  return manager && limitFolders(machine).version === 2 ? "systemd-run --user --scope bottle start" : ""
 }
