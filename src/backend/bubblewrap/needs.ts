@@ -118,7 +118,9 @@ function seccompNeed(machine: Machine): Need {
 function limitsNeed(machine: Machine): Need {
   const { notes } = limitsHere(LIMITS, machine)
   if (notes.length === 0) return met("limits", Object.keys(LIMITS).join(", "))
-  return worse("limits", notes.join("; "), delegation(machine))
+  // The name of the need stands before it.
+  const found = notes.map((note) => note.replace(/^limits /, "")).join("; ")
+  return worse("limits", found, delegation(machine))
 }
 
 /** A login's own group belongs to root; one below the user's service manager belongs to the user (systemd, "Delegation"). */
