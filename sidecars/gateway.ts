@@ -4,6 +4,7 @@
  */
 const parts: Record<string, () => Promise<void>> = {
   init: async () => (await import("./init/main.ts")).runInit(),
+  keeper: async () => (await import("./init/keeper.ts")).runKeeper(),
   egress: async () => (await import("./egress/main.ts")).runEgress(),
   control: async () => (await import("./init/control-bridge.ts")).runControlBridge(),
 }

@@ -16,8 +16,18 @@ import { readLines, writeLine } from "../../src/runtime/lines.ts"
 /** Connections at once: an attached start, a log that follows, and a few commands. */
 const MAX_CONNECTIONS = 32
 
+/** The last answer of a connection, which from then on belongs to a session. */
+export interface SessionAnswer {
+  answer: ControlAnswer
+  /** inner's connection */
+  session: Socket
+}
+
 /** Answers one request; a request that streams yields more than one answer. `gone` tells that the client left. */
-export type ControlHandler = (request: ControlRequest, gone: AbortSignal) => AsyncIterable<ControlAnswer>
+export type ControlHandler = (
+  request: ControlRequest,
+  gone: AbortSignal,
+) => AsyncIterable<ControlAnswer | SessionAnswer>
 
 /** Listens on `path`, in a folder that only init's user may enter. */
 export async function serveControl(
@@ -43,7 +53,8 @@ async function serve(socket: Socket, handler: ControlHandler, head: () => Ledger
   socket.on("error", () => {})
   socket.on("close", () => gone.abort())
   await serveStreams(socket, socket, { handler, head, gone: gone.signal })
-  socket.destroy()
+  // What was answered last leaves first.
+  socket.destroySoon()
 }
 
 /**
@@ -67,12 +78,40 @@ async function serveStreams(
   { handler, head, gone }: Service,
 ): Promise<void> {
   try {
-    for await (const line of readLines(input, CONTROL_LINE_MAX)) {
-      for await (const answer of answers(line, handler, gone, head)) await writeLine(output, answer)
+    for await (const line of readLines(input, CONTROL_LINE_MAX, { keepOpen: true })) {
+      for await (const answer of answers(line, handler, gone, head)) {
+        if (!("session" in answer)) {
+          await writeLine(output, answer)
+          continue
+        }
+        await writeLine(output, answer.answer)
+        await join(input, output, answer.session)
+        return
+      }
     }
   } catch {
     // The client left, or sent a line beyond the bound: either way nobody listens any more.
   }
+}
+
+/** Passes bytes both ways until one side has ended: a client that leaves ends its part in the session. */
+function join(input: Readable, output: Writable, session: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      session.destroy()
+      resolve()
+    }
+    input.once("end", end)
+    input.once("close", end)
+    input.once("error", end)
+    output.once("error", end)
+    session.once("error", end)
+    session.once("end", resolve)
+    session.once("close", () => resolve())
+    session.pipe(output, { end: false })
+    input.pipe(session)
+    input.resume()
+  })
 }
 
 async function* answers(
@@ -80,7 +119,7 @@ async function* answers(
   handler: ControlHandler,
   gone: AbortSignal,
   head: () => LedgerHead,
-): AsyncIterable<ControlAnswer> {
+): AsyncIterable<ControlAnswer | SessionAnswer> {
   try {
     yield* handler(parse(line), gone)
   } catch (error) {

@@ -14,7 +14,7 @@ import {
   type EgressCommand,
 } from "../../src/policy/wire/daemon.ts"
 import { readLines } from "../../src/runtime/lines.ts"
-import { type DaemonChild, type DaemonCommand, spawnDaemon } from "./daemon-spawn.ts"
+import type { DaemonChild, DaemonSpawner } from "./daemon-spawn.ts"
 import type { DaemonSpec } from "./daemons.ts"
 
 /** Delay before the first restart and the most it grows to, in milliseconds. */
@@ -41,9 +41,9 @@ const ENDED: Answer = { type: "refused", generation: 0, reason: "it ended before
 
 export class DaemonProcess {
   readonly #spec: DaemonSpec
-  readonly #command: DaemonCommand
+  readonly #spawner: DaemonSpawner
   readonly #events: DaemonEvents
-  #child: ChildProcess | undefined
+  #child: DaemonChild | undefined
   /** Process that was started before there was anybody to look after it */
   #first: DaemonChild | undefined
   /** Resolves when the process is gone and what it reported is passed on */
@@ -60,10 +60,10 @@ export class DaemonProcess {
   #waiting: Settle[] = []
 
   /** `first` is a process that runs already: taken over by the first start. */
-  constructor(spec: DaemonSpec, command: DaemonCommand, events: DaemonEvents, first?: DaemonChild) {
+  constructor(spec: DaemonSpec, spawner: DaemonSpawner, events: DaemonEvents, first?: DaemonChild) {
     this.#first = first
     this.#spec = spec
-    this.#command = command
+    this.#spawner = spawner
     this.#events = events
   }
 
@@ -112,7 +112,7 @@ export class DaemonProcess {
     this.#state = "stopped"
     const child = this.#child
     if (child === undefined) return
-    child.kill("SIGTERM")
+    this.#spawner.end(child)
     const kill = setTimeout(() => child.kill("SIGKILL"), graceMs)
     await this.#gone
     clearTimeout(kill)
@@ -123,7 +123,7 @@ export class DaemonProcess {
     clearTimeout(this.#timer)
     this.#stopping = false
     const startedAt = Date.now()
-    const child = this.#takeFirst() ?? spawnDaemon(this.#spec, this.#command)
+    const child = this.#takeFirst() ?? this.#spawner.spawn(this.#spec)
     this.#child = child
     this.#state = this.#restarts === 0 ? "starting" : "restarting"
     const reading = Promise.all([this.#reports(child, child.stdout), this.#logs(child.stderr)])

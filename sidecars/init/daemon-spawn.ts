@@ -11,6 +11,18 @@ export type DaemonCommand = (spec: DaemonSpec) => string[]
 
 export type DaemonChild = ChildProcessByStdio<Writable, Readable, Readable>
 
+/** How daemons come and go here. */
+export interface DaemonSpawner {
+  spawn(spec: DaemonSpec): DaemonChild
+  /** Asks one to end by itself */
+  end(child: DaemonChild): void
+}
+
+/** Daemons that are children of ours without anything between. */
+export function directSpawner(command: DaemonCommand): DaemonSpawner {
+  return { spawn: (spec) => spawnDaemon(spec, command), end: (child) => void child.kill("SIGTERM") }
+}
+
 /** Starts a daemon with its own environment and nothing else. One that cannot be started has no pid. */
 export function spawnDaemon(spec: DaemonSpec, command: DaemonCommand): DaemonChild {
   const [file = "", ...args] = command(spec)

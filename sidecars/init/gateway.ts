@@ -4,15 +4,16 @@
  */
 import { mkdirSync } from "node:fs"
 import type { Server } from "node:net"
-import { dirname } from "node:path"
+import { basename, dirname, join } from "node:path"
+import { SESSION_SOCKET } from "../../src/policy/paths.ts"
 import type { Policy } from "../../src/policy/schema.ts"
 import type { ControlAnswer, ControlRequest, GatewayStatus } from "../../src/policy/wire/control.ts"
 import type { EgressCommand, EgressLoad } from "../../src/policy/wire/daemon.ts"
-import type { Launch, Probe, ProvisionedFile } from "../../src/policy/wire/lifeline.ts"
+import type { Launch, Probe, ProvisionedFile, SessionRequest } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import { serveControl, serveStdio } from "./control-server.ts"
+import { type SessionAnswer, serveControl, serveStdio } from "./control-server.ts"
 import { DaemonProcess } from "./daemon-process.ts"
-import type { DaemonChild, DaemonCommand } from "./daemon-spawn.ts"
+import type { DaemonChild, DaemonSpawner } from "./daemon-spawn.ts"
 import type { DaemonSpec } from "./daemons.ts"
 import type { InnerAnswer } from "./lifeline.ts"
 import { Notes } from "./notes.ts"
@@ -34,16 +35,19 @@ const NEXT_STEP_WITHIN_MS = 30_000
 export interface GatewayOptions {
   identity: string
   daemons: DaemonSpec[]
-  command: DaemonCommand
+  spawner: DaemonSpawner
   /** Processes of daemons that run already, by name */
   running: ReadonlyMap<string, DaemonChild>
-  /** Folder shared with the sandbox */
-  socketDir: string
+  /** In the folder shared with the sandbox, with the sockets of sessions and the trust files beside it */
   lifelineSocket: string
   controlSocket: string
   ledgerDir: string
+  /** Folder of small facts that outlive the gateway */
+  notesDir: string
   /** True when stdin and stdout are a way to the host as well */
   stdio: boolean
+  /** stdin has ended: the host that had it is gone, or has said all that it wanted */
+  hostLeft?(state: GatewayStatus["state"]): void
   /** Passes on one line of a daemon's or init's own log */
   log(name: string, line: string): void
 }
@@ -74,12 +78,12 @@ export class Gateway {
       halt: (reason) => this.#halt(reason),
       resume: () => this.#resume(),
     })
-    this.#notes = new Notes(dirname(options.ledgerDir))
+    this.#notes = new Notes(options.notesDir)
     this.#daemons = options.daemons.map(
       (spec) =>
         new DaemonProcess(
           spec,
-          options.command,
+          options.spawner,
           {
             log: (line) => options.log(spec.name, line),
             ledger: (event) => this.#recorder.record(event),
@@ -88,10 +92,16 @@ export class Gateway {
         ),
     )
     mkdirSync(dirname(options.lifelineSocket), { recursive: true, mode: 0o755 })
-    this.#sandbox = new Sandbox(options.lifelineSocket, {
-      message: (message) => this.#fromInner(message),
-      down: (reason) => void this.#sandboxEnded(reason),
-    })
+    this.#sandbox = new Sandbox(
+      {
+        lifeline: options.lifelineSocket,
+        sessions: join(dirname(options.lifelineSocket), basename(SESSION_SOCKET)),
+      },
+      {
+        message: (message) => this.#fromInner(message),
+        down: (reason) => void this.#sandboxEnded(reason),
+      },
+    )
   }
 
   /** Resolves with the exit code once the gateway is down. */
@@ -112,7 +122,7 @@ export class Gateway {
       void serveStdio(
         (request, gone) => this.#handle(request, gone),
         () => this.#recorder.head,
-      )
+      ).then(() => this.#options.hostLeft?.(this.#state))
     }
     this.#after(EMPTY_AFTER_MS, () => this.#tellEmpty())
   }
@@ -131,7 +141,7 @@ export class Gateway {
     this.#ended.resolve(Math.max(0, ...this.#daemons.map((daemon) => daemon.worstCode)))
   }
 
-  async *#handle(request: ControlRequest, gone: AbortSignal): AsyncIterable<ControlAnswer> {
+  async *#handle(request: ControlRequest, gone: AbortSignal): AsyncIterable<ControlAnswer | SessionAnswer> {
     switch (request.op) {
       case "load":
         yield await this.#inTurn(() => this.#onLoad(request))
@@ -156,6 +166,13 @@ export class Gateway {
         return
       case "stop":
         yield await this.#onStop(request.grace_ms)
+        return
+      case "signal":
+        this.#sandbox.signal(request.signal)
+        yield { type: "signalled", head: this.#recorder.head }
+        return
+      case "session":
+        yield await this.#onSession(request.request)
     }
   }
 
@@ -267,6 +284,17 @@ export class Gateway {
       yield { type: "ledger", entries, end: false, head: this.#recorder.head }
     }
     yield { type: "ledger", entries: [], end: true, head: this.#recorder.head }
+  }
+
+  async #onSession(request: SessionRequest): Promise<SessionAnswer> {
+    await this.#sandbox.ready()
+    if (request.kind === "exec") {
+      if (this.#state !== "running") throw new Error("its agent does not run")
+      this.#recorder.record({ by: "init", kind: "exec", data: { program: request.argv[0] ?? "" } })
+      this.#refuseHalted()
+    }
+    const session = await this.#sandbox.session(request)
+    return { answer: { type: "joined", head: this.#recorder.head }, session }
   }
 
   async #onStop(graceMs: number): Promise<ControlAnswer> {

@@ -30,8 +30,9 @@ export function joinCgroups(pid: number, cgroups: readonly string[]): void {
 }
 
 /**
- * Has the kernel end the sandbox before the host's own programs when memory runs out. Written by root it is also the
- * least value that the sandbox can go back to (fs/proc/base.c, __set_oom_adj); anybody else's it can lower again.
+ * Has the kernel end the sandbox before the host's own programs when memory runs out. Written with CAP_SYS_RESOURCE it
+ * is also the least value that the sandbox can go back to (fs/proc/base.c, __set_oom_adj); without, its processes may
+ * lower it again.
  */
 export function offerToOomKiller(pid: number): void {
   const file = `/proc/${pid}/oom_score_adj`

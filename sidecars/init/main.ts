@@ -1,8 +1,8 @@
 /** init in the gateway: reads its environment, drops each daemon to its own user, and turns signals into an end. */
 import { chownSync, mkdirSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { CONTROL_SOCKET, LEDGER_DIR, LIFELINE_SOCKET, SOCKET_DIR } from "../../src/policy/paths.ts"
-import { type DaemonCommand, spawnDaemon } from "./daemon-spawn.ts"
+import { type DaemonCommand, directSpawner } from "./daemon-spawn.ts"
 import { selectDaemons } from "./daemons.ts"
 
 export async function runInit(): Promise<void> {
@@ -17,17 +17,18 @@ export async function runInit(): Promise<void> {
     mkdirSync(dir, { recursive: true, mode: 0o755 })
     chownSync(dir, daemon.uid, daemon.uid)
   }
-  const running = new Map(selection.daemons.map((spec) => [spec.name, spawnDaemon(spec, asOwnUser)]))
+  const spawner = directSpawner(asOwnUser)
+  const running = new Map(selection.daemons.map((spec) => [spec.name, spawner.spawn(spec)]))
   const { Gateway } = await import("./gateway.ts")
   const gateway = new Gateway({
     identity: process.env.BOTTLE_IDENTITY ?? "unknown",
     daemons: selection.daemons,
-    command: asOwnUser,
+    spawner,
     running,
-    socketDir: SOCKET_DIR,
     lifelineSocket: LIFELINE_SOCKET,
     controlSocket: CONTROL_SOCKET,
     ledgerDir: LEDGER_DIR,
+    notesDir: dirname(LEDGER_DIR),
     stdio: true,
     log,
   })

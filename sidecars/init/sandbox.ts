@@ -1,7 +1,9 @@
 /** The sandbox as init knows it: the one lifeline to inner, what is asked over it, and what comes back. */
-import type { ToInner } from "../../src/policy/wire/lifeline.ts"
+import type { Socket } from "node:net"
+import type { SessionRequest, ToInner } from "../../src/policy/wire/lifeline.ts"
 import { InnerAnswers } from "./inner-answers.ts"
 import { type InnerAnswer, Lifeline } from "./lifeline.ts"
+import { SessionBroker } from "./session-broker.ts"
 
 /** inner connects, and answers each request, within this, in milliseconds. */
 const ANSWER_MS = 30_000
@@ -18,10 +20,13 @@ export interface SandboxEvents {
 export class Sandbox implements Disposable {
   readonly #lifeline: Lifeline
   readonly #answers = new InnerAnswers()
+  readonly #sessions: SessionBroker
   readonly #up = Promise.withResolvers<void>()
 
-  constructor(socket: string, events: SandboxEvents) {
-    this.#lifeline = new Lifeline(socket, {
+  /** `sockets` are the paths of the lifeline and of the sessions. */
+  constructor(sockets: { lifeline: string; sessions: string }, events: SandboxEvents) {
+    this.#sessions = new SessionBroker(sockets.sessions)
+    this.#lifeline = new Lifeline(sockets.lifeline, {
       up: () => this.#up.resolve(),
       message: (message) => {
         events.message(message)
@@ -38,8 +43,13 @@ export class Sandbox implements Disposable {
     return this.#lifeline.connected
   }
 
-  listen(): Promise<void> {
-    return this.#lifeline.listen()
+  async listen(): Promise<void> {
+    await Promise.all([this.#lifeline.listen(), this.#sessions.listen()])
+  }
+
+  /** inner's connection for a session. Throws when it does not come in time. */
+  session(request: SessionRequest): Promise<Socket> {
+    return this.#sessions.open((token) => this.#lifeline.send({ type: "session", token, request }))
   }
 
   /** Resolves once inner is connected. Throws when it does not come in time. */
@@ -69,6 +79,11 @@ export class Sandbox implements Disposable {
     return settled as Extract<InnerAnswer, { type: T }>
   }
 
+  /** Passes a signal on to the agent. Throws when the sandbox is gone. */
+  signal(signal: "SIGINT" | "SIGTERM"): void {
+    if (!this.#lifeline.send({ type: "signal", signal })) throw new Error("the sandbox has ended")
+  }
+
   /** Ends the agent: SIGTERM, after `graceMs` SIGKILL. Resolves when it ended, and at once when there is none. */
   async stop(graceMs: number): Promise<void> {
     if (!this.#lifeline.send({ type: "stop", grace_ms: graceMs })) return
@@ -77,5 +92,6 @@ export class Sandbox implements Disposable {
 
   [Symbol.dispose](): void {
     this.#lifeline[Symbol.dispose]()
+    this.#sessions[Symbol.dispose]()
   }
 }

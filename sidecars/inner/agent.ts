@@ -1,55 +1,79 @@
 /** The agent's process: set up, started on inner's own terminal, stopped with a grace, and waited for. */
-import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { readdirSync } from "node:fs"
 import { constants } from "node:os"
 import { basename, dirname } from "node:path"
 import type { Launch, SetupCommand } from "../../src/policy/wire/lifeline.ts"
+import type { Sessions } from "./sessions.ts"
 
 /** Time a set-up command may take, in milliseconds: less than init waits for the agent to start. */
 const SETUP_WITHIN_MS = 20_000
 
-export class AgentProcess {
-  readonly #child: ChildProcess
-  readonly exited: Promise<number>
+/** A program that runs, whoever has its streams. */
+interface Running {
+  pid: number
+  /** Exit status, or 128 plus the signal's number */
+  exited: Promise<number>
+  signal(name: NodeJS.Signals): void
+}
 
-  private constructor(child: ChildProcess, exited: Promise<number>) {
-    this.#child = child
-    this.exited = exited
+export class AgentProcess {
+  readonly #program: Running
+
+  private constructor(program: Running) {
+    this.#program = program
   }
 
   /** Runs the set-up commands, then starts the agent. Throws when one fails or the program cannot be started. */
-  static async start(launch: Launch): Promise<AgentProcess> {
+  static async start(launch: Launch, sessions: Sessions): Promise<AgentProcess> {
     for (const command of launch.setup) await runSetup(command, launch)
-    const [file = "", ...args] = withResume(launch)
-    // The terminal is inner's own and stays shared: the agent is in its foreground group, so keys and window
-    // changes reach it as on any terminal.
-    const child = spawn(file, args, { stdio: "inherit", env: launch.env, cwd: launch.cwd })
-    const exited = new Promise<number>((resolve) => {
-      child.once("exit", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
-    })
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", () => resolve())
-      child.once("error", (error) => reject(new Error(`cannot start ${file}: ${error.message}`)))
-    })
-    return new AgentProcess(child, exited)
+    const argv = withResume(launch)
+    if (launch.streams === "inherit") {
+      const running = await startInherited(argv, launch)
+      sessions.remember(launch)
+      return new AgentProcess(running)
+    }
+    const { pid, program } = await sessions.start(argv, launch)
+    return new AgentProcess({ pid, exited: program.exited, signal: (name) => program.signal(name) })
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0
+    return this.#program.pid
   }
 
-  interrupt(): void {
-    this.#child.kill("SIGINT")
+  get exited(): Promise<number> {
+    return this.#program.exited
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#program.signal(name)
   }
 
   /** SIGTERM to the agent; after `graceMs` SIGKILL to everything in the sandbox. */
   stop(graceMs: number): void {
-    this.#child.kill("SIGTERM")
+    this.#program.signal("SIGTERM")
     setTimeout(() => {
       killOthers()
-      this.#child.kill("SIGKILL")
+      this.#program.signal("SIGKILL")
     }, graceMs).unref()
   }
+}
+
+/**
+ * The terminal is inner's own and stays shared: the agent is in its foreground group, so keys and window changes reach
+ * it as on any terminal.
+ */
+async function startInherited(argv: string[], { env, cwd }: Launch): Promise<Running> {
+  const [file = "", ...args] = argv
+  const child = spawn(file, args, { stdio: "inherit", env, cwd })
+  const exited = new Promise<number>((resolve) => {
+    child.once("exit", (code, signal) => resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)))
+  })
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", () => resolve())
+    child.once("error", (error) => reject(new Error(`cannot start ${file}: ${error.message}`)))
+  })
+  return { pid: child.pid ?? 0, exited, signal: (name) => child.kill(name) }
 }
 
 /** Ends every process of this sandbox but inner itself and process 1, which reaps. */

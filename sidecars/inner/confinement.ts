@@ -2,7 +2,7 @@
 import type { ProbeResult } from "../../src/policy/wire/lifeline.ts"
 
 /** Flag of an interface that carries packets (`IFF_UP`, linux/if.h) */
-const UP = 0x1
+export const UP = 0x1
 
 export interface Link {
   name: string

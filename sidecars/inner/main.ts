@@ -8,6 +8,7 @@ import {
   GIT_GATE_PORT,
   GIT_GATE_SOCKET,
   LIFELINE_SOCKET,
+  SESSION_SOCKET,
   SUPERVISE_PORT,
   SUPERVISE_SOCKET,
   WORKSPACE,
@@ -20,6 +21,7 @@ import { tryWall } from "./probes.ts"
 import { writeFiles } from "./provision.ts"
 import { redrawOnAttach } from "./redraw.ts"
 import { startRelay } from "./relay.ts"
+import { Sessions } from "./sessions.ts"
 import { judgeWorkspace } from "./workspace.ts"
 
 /** Exit code when the bottle could not be started: the same as a shell's for a command that cannot run. */
@@ -39,6 +41,7 @@ const RELAYS = [
 export async function runInner(): Promise<void> {
   await Promise.all(RELAYS.map(startRelay))
   const lifeline = await Lifeline.connect(LIFELINE_SOCKET)
+  const sessions = new Sessions(SESSION_SOCKET)
   let agent: AgentProcess | undefined
 
   // The agent gets its keys from the terminal itself; SIGTERM and an interrupted start are for us.
@@ -47,7 +50,7 @@ export async function runInner(): Promise<void> {
       if (agent === undefined) process.exit(signal === "SIGINT" ? INTERRUPTED : CANNOT_START)
       if (signal === "SIGTERM") agent.stop(STOP_GRACE_MS)
       // Without a terminal nothing but us passes the wish on.
-      else if (signal === "SIGINT" && !process.stdin.isTTY) agent.interrupt()
+      else if (signal === "SIGINT" && !process.stdin.isTTY) agent.signal("SIGINT")
     })
   }
 
@@ -62,14 +65,22 @@ export async function runInner(): Promise<void> {
       say({ type: "probed", results: await tryWall(message.probes) })
       return
     }
+    if (message.type === "session") {
+      await sessions.join(message.token, message.request)
+      return
+    }
+    if (message.type === "signal") {
+      agent?.signal(message.signal)
+      return
+    }
     if (message.type === "stop") {
       if (agent === undefined) process.exit(CANNOT_START)
       agent.stop(message.grace_ms)
       return
     }
     if (agent !== undefined) throw new Error("the agent runs already")
-    agent = await AgentProcess.start(message.launch)
-    redrawOnAttach()
+    agent = await AgentProcess.start(message.launch, sessions)
+    if (message.launch.streams === "inherit") redrawOnAttach()
     say({ type: "started", pid: agent.pid })
     const code = await agent.exited
     // What it left running would end with us anyway, and must not write while the workspace is judged.

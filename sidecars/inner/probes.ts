@@ -3,13 +3,13 @@
  * way; one that is merely unanswered counts as a hole. The gateway must answer.
  */
 import { createSocket } from "node:dgram"
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { connect as connectTcp } from "node:net"
 import { connect as connectTls } from "node:tls"
 import { EGRESS_PORT, INTERNAL_HOST } from "../../src/policy/paths.ts"
 import type { Probe, ProbeResult } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import { judgeInterfaces, judgeStatus } from "./confinement.ts"
+import { judgeInterfaces, judgeStatus, UP } from "./confinement.ts"
 
 /** A refusal by the kernel takes microseconds; whatever takes longer has left the sandbox. In milliseconds. */
 const REFUSED_WITHIN_MS = 1000
@@ -55,11 +55,24 @@ async function tryOne(probe: Probe): Promise<ProbeResult> {
 }
 
 function noInterfaces(): ProbeResult {
-  const links = readdirSync("/sys/class/net").map((name) => ({
-    name,
-    flags: Number(readFileSync(`/sys/class/net/${name}/flags`, "utf8")),
-  }))
-  return judgeInterfaces(links, readFileSync("/proc/net/route", "utf8").trim().split("\n").length - 1)
+  const routes = readFileSync("/proc/net/route", "utf8").trim().split("\n").length - 1
+  // Where there is no /sys every interface counts, whether it is up or not.
+  const links = existsSync("/sys/class/net")
+    ? readdirSync("/sys/class/net").map((name) => ({
+        name,
+        flags: Number(readFileSync(`/sys/class/net/${name}/flags`, "utf8")),
+      }))
+    : namesIn(readFileSync("/proc/net/dev", "utf8")).map((name) => ({ name, flags: UP }))
+  return judgeInterfaces(links, routes)
+}
+
+/** Two lines of heading, then one for each interface: `  lo: 0 0 ...` (proc(5)). */
+function namesIn(table: string): string[] {
+  return table
+    .trimEnd()
+    .split("\n")
+    .slice(2)
+    .map((line) => line.slice(0, line.indexOf(":")).trim())
 }
 
 function refusal(name: string, code: string | undefined): ProbeResult {

@@ -7,7 +7,7 @@ import type { Backend, Need } from "./types.ts"
 const LOADERS: Record<BackendName, ((home: string) => Promise<Backend>) | undefined> = {
   docker: async (home) => (await import("./docker/backend.ts")).dockerBackend(home),
   smolmachines: undefined,
-  bubblewrap: undefined,
+  bubblewrap: async (home) => (await import("./bubblewrap/backend.ts")).bubblewrapBackend(home),
 }
 
 /** Every backend that this version serves; asked by `list`, `stop` and `cleanup` whatever the environment says. */
@@ -24,7 +24,7 @@ export async function backendNamed(name: string, home: string): Promise<Backend>
   if (load) return load(home)
   throw new BottleError({
     what: `The backend ${name} is known and not served by this version yet`,
-    next: "Use docker: `--backend docker`, or drop `backend` from the bottle",
+    next: "Use `--backend docker` or `--backend bubblewrap`, or drop `backend` from the bottle",
   })
 }
 
@@ -42,10 +42,7 @@ export function needsOf(home: string, signal?: AbortSignal): Promise<BackendNeed
     (Object.keys(LOADERS) as BackendName[]).map(async (backend) => {
       const load = LOADERS[backend]
       if (load) return { backend, served: true, needs: await (await load(home)).needs(signal) }
-      // Its needs are known before it can be started.
-      const needs =
-        backend === "bubblewrap" ? await (await import("./bubblewrap/trial.ts")).triedBubblewrap(signal) : []
-      return { backend, served: false, needs }
+      return { backend, served: false, needs: [] }
     }),
   )
 }

@@ -54,6 +54,8 @@ export interface SandboxPlan {
   runtime: string
   session: Session["mode"]
   limits: Limits
+  /** The agent's program as its provider names it, for backends that take it from the host */
+  program: string
   /** Daemons of the gateway */
   daemons: string[]
   /** Folders copied into the agent's home */
@@ -66,10 +68,22 @@ export interface SandboxPlan {
   extraHosts: Record<string, string>
 }
 
+/** Where the agent's program is inside, on backends that take it from the host. */
+export interface AgentProgram {
+  /** Absolute path inside the sandbox */
+  path: string
+  /** Folders in front of PATH inside */
+  pathFolders: string[]
+}
+
 /** A running sandbox whose inner waits for probes and launch. */
 export interface Sandbox {
+  /** Absent where the image has it */
+  program?: AgentProgram
   /** References of the images it runs from, empty on backends without images */
   images: { agent: string; gateway: string }
+  /** Folders that were copied in now */
+  arrived: ProvisionTree[]
   /**
    * Resolves when the user's part in the session ended: with the exit code when the agent did, or as detached.
    */
@@ -118,8 +132,15 @@ export interface LaunchScope {
 
 export interface Backend {
   name: BackendName
-  /** What is asked of this machine; bounded in time, never throws */
-  probe(signal?: AbortSignal): Promise<BackendProbe>
+  /**
+   * Who has the agent's standard streams: `backend`, which joins them to the user's by its own means, or `inner`, which
+   * serves them to sessions
+   */
+  streams: "backend" | "inner"
+  /** What is asked of this machine for a bottle with these limits; bounded in time, never throws */
+  probe(limits?: Limits, signal?: AbortSignal): Promise<BackendProbe>
+  /** Throws a BottleError when the agent's program is not there; absent where the image has it */
+  checkProgram?(program: string): void
   /** The same, each need by itself and with what mends it, for doctor; bounded in time, never throws */
   needs(signal?: AbortSignal): Promise<Need[]>
   /**

@@ -19,7 +19,7 @@ export default defineCommand({
       description: "name of the agent; asked when there are several",
     },
     ...SESSION_ARGS,
-    backend: { type: "string", description: "docker", valueHint: "name" },
+    backend: { type: "string", description: "docker or bubblewrap", valueHint: "name" },
     cwd: { type: "boolean", description: "copy the current folder, .git included, to /workspace" },
   },
   async run({ args, rawArgs }) {

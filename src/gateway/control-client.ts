@@ -83,6 +83,11 @@ export class ControlClient implements AsyncDisposable {
     return this.#call({ op: "stop", grace_ms: graceMs }, "stopped", "end the agent", graceMs)
   }
 
+  /** Passes a signal on to the agent. */
+  signal(signal: "SIGINT" | "SIGTERM"): Promise<Answer<"signalled">> {
+    return this.#call({ op: "signal", signal }, "signalled", "pass a signal to the agent")
+  }
+
   /** The ledger's entries after number `after`; with `follow` until the bottle ends. */
   async *ledger(after: number, follow: boolean): AsyncGenerator<LedgerEntry> {
     this.#send({ op: "ledger", after, follow })

@@ -53,11 +53,11 @@ function provider(bottle: Bottle): Unserved[] {
 
 function places(bottle: Bottle): Unserved[] {
   const found: Unserved[] = []
-  if (bottle.backend !== undefined && bottle.backend !== "docker") {
+  if (bottle.backend === "smolmachines") {
     found.push({
       value: `backend: ${bottle.backend}`,
       at: placeOf(bottle, "backend"),
-      next: "Use backend: docker",
+      next: "Use backend: docker or backend: bubblewrap",
     })
   }
   if (bottle.gateway !== "native") {

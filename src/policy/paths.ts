@@ -8,6 +8,8 @@ export const GIT_GATE_SOCKET = `${SOCKET_DIR}/git-gate/git-gate.sock`
 export const SUPERVISE_SOCKET = `${SOCKET_DIR}/supervise/supervise.sock`
 /** Socket that inner connects to once, before the agent exists */
 export const LIFELINE_SOCKET = `${SOCKET_DIR}/init/lifeline.sock`
+/** Socket that inner connects to for each session it is asked to join */
+export const SESSION_SOCKET = `${SOCKET_DIR}/init/session.sock`
 /** Certificate of the bottle's own authority, PEM */
 export const CA_CERT = `${SOCKET_DIR}/init/ca.pem`
 /** System roots, corporate roots and the bottle's authority, PEM */

@@ -9,12 +9,17 @@ export class LineTooLong extends Error {
 }
 
 /**
- * The lines of a stream, without their newline. A last line without newline counts. Throws LineTooLong.
+ * The lines of a stream, without their newline. A last line without newline counts. Throws LineTooLong. Whoever stops
+ * before the end leaves the stream destroyed, unless `keepOpen` says that it is read on in another way.
  */
-export async function* readLines(stream: Readable, maxBytes: number): AsyncGenerator<string> {
+export async function* readLines(
+  stream: Readable,
+  maxBytes: number,
+  { keepOpen = false } = {},
+): AsyncGenerator<string> {
   let parts: Buffer[] = []
   let held = 0
-  for await (const chunk of stream) {
+  for await (const chunk of stream.iterator({ destroyOnReturn: !keepOpen })) {
     let rest = chunk as Buffer
     for (;;) {
       const end = rest.indexOf(10)

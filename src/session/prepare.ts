@@ -107,6 +107,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   })
   checkVariables(compiled, bottle, env)
   const { backend, probe, chosenBy } = await choice
+  backend.checkProgram?.(provision.argv[0] ?? "")
   return {
     spec,
     identity,
@@ -193,7 +194,7 @@ async function chooseBackend(spec: StartSpec, bottle: Bottle, home: string, env:
   const [name, chosenBy] = asked.find(([value]) => value) ?? []
   if (name !== undefined && chosenBy !== undefined) {
     const backend = await backendNamed(name, home)
-    const probe = await backend.probe()
+    const probe = await backend.probe(bottle.limits)
     if (probe.available) return { backend, probe, chosenBy }
     throw new BottleError({
       what: `The backend ${name} cannot be used here`,
@@ -203,7 +204,7 @@ async function chooseBackend(spec: StartSpec, bottle: Bottle, home: string, env:
   }
   const tried: BackendProbe[] = []
   for (const backend of await allBackends(home)) {
-    const probe = await backend.probe()
+    const probe = await backend.probe(bottle.limits)
     if (probe.available) return { backend, probe, chosenBy: "first available" }
     tried.push(probe)
   }

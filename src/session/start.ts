@@ -79,9 +79,9 @@ export async function startBottle(
       sandbox,
       scope.signal,
       control.launch({
-        argv: prepared.provision.argv,
+        ...programOf(prepared, sandbox, { ...plainEnv(prepared, context.env), ...secrets.agentEnv }),
         ...(prepared.provision.resume && prepared.spec.resume ? { resume: prepared.provision.resume } : {}),
-        env: { ...plainEnv(prepared, context.env), ...secrets.agentEnv },
+        streams: streamsOf(prepared),
         cwd: WORKSPACE,
         setup: prepared.setup,
       }),
@@ -92,6 +92,23 @@ export async function startBottle(
   await remembered
   scope.keep()
   return { state, end: sandbox.session, leave: sandbox.leave }
+}
+
+/** The agent's command and environment, with the program where this sandbox has it. */
+function programOf(
+  { provision }: Prepared,
+  { program }: Sandbox,
+  env: Record<string, string>,
+): { argv: string[]; env: Record<string, string> } {
+  if (program === undefined) return { argv: provision.argv, env }
+  const path = [...program.pathFolders, env.PATH ?? ""].filter((folder) => folder !== "").join(":")
+  return { argv: [program.path, ...provision.argv.slice(1)], env: { ...env, PATH: path } }
+}
+
+/** Where inner leads the agent's streams. */
+function streamsOf({ backend, session }: Prepared): "inherit" | "terminal" | "pipes" {
+  if (backend.streams === "backend") return "inherit"
+  return session === "task" ? "pipes" : "terminal"
 }
 
 /** What the host has of a bottle before anything else of it exists. */
@@ -143,6 +160,7 @@ function sandboxPlan(prepared: Prepared): SandboxPlan {
     image: provision.image,
     dockerfile: bottle.provider.dockerfile,
     runtime: prepared.probe.runtime,
+    program: provision.argv[0] ?? "",
     session: prepared.session,
     limits: bottle.limits,
     daemons: ["egress"],
@@ -199,7 +217,7 @@ async function tryWall(
   prepared: Prepared,
 ): Promise<void> {
   const { policy } = prepared.compiled
-  const probes = wallProbes(policy.generation, prepared.hostAddresses, prepared.provision.trees)
+  const probes = wallProbes(policy.generation, prepared.hostAddresses, sandbox.arrived)
   const { results } = await whileAlive(sandbox, signal, control.probe(probes))
   const holes = results.filter((result: ProbeResult) => !result.ok)
   if (holes.length === 0) return

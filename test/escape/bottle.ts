@@ -94,6 +94,7 @@ export async function startControl(
       agent: "control",
       bottle: "control",
       image: "claude",
+    program: "claude",
       dockerfile: "",
       runtime: "",
       session: "task",

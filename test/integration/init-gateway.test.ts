@@ -12,7 +12,7 @@ import { run } from "../../src/runtime/spawn.ts"
 import { type InitGateway, startInitGateway } from "../fixtures/init-gateway.ts"
 import { temporaryFolder } from "../fixtures/temporary-folder.ts"
 
-const LAUNCH: Launch = { argv: ["agent"], env: {}, cwd: "/", setup: [] }
+const LAUNCH: Launch = { argv: ["agent"], env: {}, cwd: "/", setup: [], streams: "inherit" as const }
 const UNCHANGED = { verdict: "unchanged", detail: "" } as const
 
 /** Follows the ledger until an entry fits. */

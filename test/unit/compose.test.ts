@@ -9,6 +9,7 @@ const PLAN: SandboxPlan = {
   agent: "dev",
   bottle: "claude",
   image: "claude",
+  program: "claude",
   dockerfile: "",
   runtime: "",
   session: "terminal",

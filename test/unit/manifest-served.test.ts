@@ -4,7 +4,6 @@ import { errorOf, ManifestHome, manifest } from "../fixtures/manifest-home.ts"
 
 test.each([
   ["backend: smolmachines", "backend: smolmachines"],
-  ["backend: bubblewrap", "backend: bubblewrap"],
   ["gateway: classic", "gateway: classic"],
   ["agent_provider: { template: codex }", "agent_provider.template: codex"],
   ["agent_provider: { template: codex, forward_host_credentials: true }", "forward_host_credentials: true"],

@@ -34,7 +34,7 @@ export function makeCgroups(plan: LimitPlan, identity: string): string[] {
     }
     return made
   } catch (error) {
-    for (const folder of made) rmdirSync(folder)
+    for (const folder of made) removed(folder)
     throw new BottleError({
       what: "the limits of the bottle cannot be enforced",
       why: `${at}: ${reasonOf(error)}`,

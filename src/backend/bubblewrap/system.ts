@@ -48,10 +48,16 @@ const JAVA_TRUST_STORES = [
  * is looked at as the host's `/`.
  */
 export function systemMounts(hostname: string, root = "/"): Mount[] {
-  return [...programs(root), ...etcMounts(root), ...trustMounts(), ...writtenAnew(hostname, root)]
+  return [
+    ...systemPrograms(root),
+    ...etcMounts(root, ETC_NAMES),
+    ...trustMounts(),
+    ...writtenAnew(hostname, root),
+  ]
 }
 
-function programs(root: string): Mount[] {
+/** Programs and libraries. */
+export function systemPrograms(root = "/"): Mount[] {
   const mounts: Mount[] = [{ kind: "ro-bind", from: join(root, "usr"), to: "/usr" }]
   for (const to of CONFIGURATION_BELOW_USR) {
     // A link is left alone: what it leads to is seen only when it is seen anyway.
@@ -72,11 +78,14 @@ function programs(root: string): Mount[] {
   return mounts
 }
 
-function etcMounts(root: string): Mount[] {
-  return ETC_NAMES.flatMap((name) => namesLike(root, name)).flatMap((name) => {
-    const mount = etcMount(root, name)
-    return mount === undefined ? [] : [mount]
-  })
+/** What the host has of these names below /etc, and everybody may read. */
+export function etcMounts(root: string, names: readonly string[]): Mount[] {
+  return names
+    .flatMap((name) => namesLike(root, name))
+    .flatMap((name) => {
+      const mount = etcMount(root, name)
+      return mount === undefined ? [] : [mount]
+    })
 }
 
 /** The names below /etc that a pattern stands for. */

@@ -14,7 +14,8 @@ export function dockerBackend(home: string): Backend {
   const digest = homeDigest(home)
   return {
     name: "docker",
-    probe: probeDocker,
+    streams: "backend",
+    probe: (_limits, signal) => probeDocker(signal),
     needs: (signal) => dockerNeeds(signal),
     launch: (plan, scope, begun, load) => launchBottle(plan, digest, scope, begun, load),
     attach: attachBottle,

@@ -5,9 +5,8 @@ import { join } from "node:path"
 import { Transform } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { extract } from "tar-stream"
-import * as z from "zod/mini"
 import { LEDGER_DIR } from "../../policy/paths.ts"
-import { workspaceState } from "../../policy/wire/lifeline.ts"
+import { exitNote } from "../../policy/wire/lifeline.ts"
 import { spawnStreaming } from "../../runtime/spawn.ts"
 import type { Remains } from "../types.ts"
 import { namesOf } from "./names.ts"
@@ -22,8 +21,6 @@ const LOG_MAX = 40 * 1024 * 1024
 /** What takes longer than this is left behind, in milliseconds: the ledger stays in its volume. */
 const LOG_WITHIN_MS = 20_000
 const LEDGER_WITHIN_MS = 120_000
-
-const exitNote = z.strictObject({ code: z.int(), workspace: workspaceState })
 
 export async function collectBottle(
   identity: string,

@@ -74,6 +74,7 @@ export async function launchBottle(
   const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal, user.signal))
   const sandbox: Sandbox = {
     images,
+    arrived: plan.trees,
     session: endOf(names.agent, session),
     leave: () => user.abort(),
   }

@@ -5,7 +5,7 @@
 import * as z from "zod/mini"
 import { ledgerEntry, ledgerHead } from "../ledger.ts"
 import { policy } from "../schema.ts"
-import { launch, probe, probeResult, provisionFile, workspaceState } from "./lifeline.ts"
+import { launch, probe, probeResult, provisionFile, sessionRequest, workspaceState } from "./lifeline.ts"
 
 export const controlRequest = z.discriminatedUnion("op", [
   /** Everything the gateway needs to serve: sent at start and after the gateway restarted as a whole */
@@ -29,6 +29,10 @@ export const controlRequest = z.discriminatedUnion("op", [
   z.strictObject({ op: z.literal("ledger"), after: z.int().check(z.gte(0)), follow: z.boolean() }),
   /** Ends the agent, then the gateway */
   z.strictObject({ op: z.literal("stop"), grace_ms: z.int().check(z.gte(0), z.lte(60_000)) }),
+  /** Passes a signal on to the agent */
+  z.strictObject({ op: z.literal("signal"), signal: z.enum(["SIGINT", "SIGTERM"]) }),
+  /** Joins the agent's streams, or runs a command beside it: after `joined` the connection carries its frames */
+  z.strictObject({ op: z.literal("session"), request: sessionRequest }),
 ])
 
 export const daemonStatus = z.strictObject({
@@ -64,6 +68,9 @@ export const controlAnswer = z.discriminatedUnion("type", [
     head: ledgerHead,
   }),
   z.strictObject({ type: z.literal("stopped"), head: ledgerHead }),
+  z.strictObject({ type: z.literal("signalled"), head: ledgerHead }),
+  /** From the next byte on the connection carries frames of wire/session.ts */
+  z.strictObject({ type: z.literal("joined"), head: ledgerHead }),
   z.strictObject({ type: z.literal("error"), reason: z.string().check(z.maxLength(4096)), head: ledgerHead }),
 ])
 

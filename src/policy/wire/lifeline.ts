@@ -3,6 +3,7 @@
  * init takes exactly one connection, before the agent exists, and unlinks the socket; when it drops, the bottle ends.
  */
 import * as z from "zod/mini"
+import { terminalSize } from "./session.ts"
 
 /** One attempt that inner makes before the agent starts. */
 export const probe = z.discriminatedUnion("kind", [
@@ -58,7 +59,27 @@ export const launch = z.strictObject({
   /** Working directory */
   cwd: z.string(),
   setup: z.array(setupCommand),
+  /**
+   * Where its standard streams lead: `inherit`, inner's own (the backend has joined them to the user's);
+   * `terminal`, one that inner makes, and `pipes`, both served by sessions
+   */
+  streams: z.enum(["inherit", "terminal", "pipes"]),
 })
+
+/** What a session joins: the agent's streams, or those of a command run beside it. */
+export const sessionRequest = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("attach"),
+    /** Size of the window that is attached; absent for plain pipes */
+    size: z.optional(terminalSize),
+  }),
+  z.strictObject({
+    kind: z.literal("exec"),
+    argv: z.array(z.string()).check(z.minLength(1)),
+    /** Terminal for the command, absent for plain pipes */
+    terminal: z.optional(z.strictObject({ term: z.string().check(z.maxLength(64)), size: terminalSize })),
+  }),
+])
 
 export const toInner = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("provision"), files: z.array(provisionFile) }),
@@ -71,6 +92,14 @@ export const toInner = z.discriminatedUnion("type", [
   }),
   /** Ends the agent: SIGTERM, after `grace_ms` SIGKILL */
   z.strictObject({ type: z.literal("stop"), grace_ms: z.int() }),
+  /** Passes a signal on to the agent */
+  z.strictObject({ type: z.literal("signal"), signal: z.enum(["SIGINT", "SIGTERM"]) }),
+  /** Connects to the session socket, shows `token`, and joins what is asked for */
+  z.strictObject({
+    type: z.literal("session"),
+    token: z.string().check(z.maxLength(64)),
+    request: sessionRequest,
+  }),
 ])
 
 /** State of the workspace when the agent ended. */
@@ -80,6 +109,9 @@ export const workspaceState = z.strictObject({
   /** What would be lost, for people */
   detail: z.string().check(z.maxLength(512)),
 })
+
+/** How an agent ended, as init notes it for the host. */
+export const exitNote = z.strictObject({ code: z.int(), workspace: workspaceState })
 
 export const fromInner = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("hello"), version: z.literal(1) }),
@@ -98,6 +130,7 @@ export type ProbeResult = z.infer<typeof probeResult>
 export type ProvisionedFile = z.infer<typeof provisionFile>
 export type SetupCommand = z.infer<typeof setupCommand>
 export type Launch = z.infer<typeof launch>
+export type SessionRequest = z.infer<typeof sessionRequest>
 export type ToInner = z.infer<typeof toInner>
 export type FromInner = z.infer<typeof fromInner>
 export type WorkspaceState = z.infer<typeof workspaceState>

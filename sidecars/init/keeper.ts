@@ -1,0 +1,117 @@
+/**
+ * The keeper of a bottle whose sandbox and daemons are processes of this machine: init, and the parent of them all. It
+ * is started by the host program, belongs to no terminal, and ends when its bottle does; when it is killed, the kernel
+ * ends its children (PR_SET_PDEATHSIG, which bwrap sets for --die-with-parent).
+ */
+import type { ChildProcess } from "node:child_process"
+import { readFileSync, renameSync, writeFileSync } from "node:fs"
+import { type ConfinedProgram, KEEPER, keeperPlan } from "../../src/policy/wire/keeper.ts"
+import { reasonOf } from "../../src/runtime/error.ts"
+import { readLines } from "../../src/runtime/lines.ts"
+import { currentOwner } from "../../src/runtime/process-owner.ts"
+import { spawnConfined } from "./confined.ts"
+import type { DaemonChild, DaemonSpawner } from "./daemon-spawn.ts"
+import { LogFile } from "./log-file.ts"
+import { type Reach, reachable } from "./stage.ts"
+
+/** What inner said last is read before its end counts, in milliseconds. */
+const LAST_WORDS_MS = 500
+
+/** Runs in the bottle's state folder, which is the current one, until the bottle ends. */
+export async function runKeeper(): Promise<void> {
+  const plan = keeperPlan.parse(JSON.parse(readFileSync(KEEPER.plan, "utf8")))
+  const log = new LogFile(KEEPER.log)
+  // The host reads our stdout only for as long as it likes.
+  process.stdout.on("error", () => {})
+  for (const signal of ["SIGHUP", "SIGINT", "SIGPIPE"] as const) process.on(signal, () => {})
+
+  const programs = new Map(plan.daemons.map(({ name, program }) => [name, program]))
+  const place = { folder: KEEPER.notes, reach: reachable(sourcesOf([plan.sandbox, ...programs.values()])) }
+  const spawner = confinedSpawner(programs, place)
+  const specs = plan.daemons.map(({ name }) => ({ name, uid: 0, env: {} }))
+  // Before the rest of us is loaded: all of it comes up side by side.
+  const running = new Map(specs.map((spec) => [spec.name, spawner.spawn(spec)]))
+  const sandbox = spawnConfined(plan.sandbox, ["ignore", "pipe", "pipe"], place)
+  const sandboxEnded = followSandbox(sandbox, log)
+  await noteOwner()
+
+  const { Gateway } = await import("./gateway.ts")
+  const gateway = new Gateway({
+    identity: plan.identity,
+    daemons: specs,
+    spawner,
+    running,
+    lifelineSocket: `${KEEPER.sockets}/init/lifeline.sock`,
+    controlSocket: KEEPER.control,
+    ledgerDir: KEEPER.ledger,
+    notesDir: KEEPER.notes,
+    stdio: true,
+    hostLeft: (state) => {
+      if (state === "empty") void gateway.end("its start was not finished")
+    },
+    log: (name, line) => log.write(name, line),
+  })
+  process.on("SIGTERM", () => void gateway.end("SIGTERM"))
+  await gateway.start()
+  void sandboxEnded.then(async (how) => {
+    await new Promise((done) => setTimeout(done, LAST_WORDS_MS))
+    await gateway.end(how)
+  })
+  const code = await gateway.ended
+  sandbox.kill("SIGKILL")
+  await sandboxEnded
+  process.exit(code)
+}
+
+function sourcesOf(programs: ConfinedProgram[]): string[] {
+  return programs
+    .flatMap(({ options }) => options)
+    .flatMap((argument) => (typeof argument !== "string" && "path" in argument ? [argument.path] : []))
+}
+
+/** A daemon ends when its stdin does; a signal would reach bwrap, which takes the daemon down in the middle of a word. */
+function confinedSpawner(
+  programs: ReadonlyMap<string, ConfinedProgram>,
+  place: { folder: string; reach: Reach },
+): DaemonSpawner {
+  return {
+    spawn: ({ name }) => {
+      const program = programs.get(name)
+      if (program === undefined) throw new Error(`no program for the daemon ${name}`)
+      const child = spawnConfined(program, ["pipe", "pipe", "pipe"], place) as DaemonChild
+      child.on("error", () => {})
+      child.stdin.on("error", () => {})
+      return child
+    },
+    end: (child) => void child.stdin.end(),
+  }
+}
+
+/** Resolves with how the sandbox ended; what it says before there is an agent goes into the log. */
+function followSandbox(child: ChildProcess, log: LogFile): Promise<string> {
+  for (const stream of [child.stdout, child.stderr]) {
+    if (stream === null) continue
+    void (async () => {
+      try {
+        for await (const line of readLines(stream, 64 * 1024)) log.write("sandbox", line.slice(0, 2000))
+      } catch {
+        stream.resume()
+      }
+    })()
+  }
+  return new Promise((resolve) => {
+    child.once("error", (error) => {
+      log.write("sandbox", `cannot start: ${reasonOf(error)}`)
+      resolve(`the sandbox could not be started: ${reasonOf(error)}`)
+    })
+    child.once("exit", (code, signal) =>
+      resolve(`the sandbox ended ${code === null ? `by ${signal}` : `with ${code}`}`),
+    )
+  })
+}
+
+/** By rename: whoever looks for us reads a whole name or none. */
+async function noteOwner(): Promise<void> {
+  writeFileSync(`${KEEPER.owner}.new`, JSON.stringify(await currentOwner()), { mode: 0o600 })
+  renameSync(`${KEEPER.owner}.new`, KEEPER.owner)
+}
