@@ -22,6 +22,8 @@ const OWN = new Set([1007, 1034, 1036, 1039])
 const ALTERNATE_SCREENS = new Set([47, 1047, 1049])
 /** The screen stands still while this is on, until the program, which was in the midst of drawing, switches it off. */
 const SYNCHRONIZED = 2026
+/** What the mouse reports: to xterm one setting, which any of them off ends; to others one each. */
+const MOUSE = new Set([9, 1000, 1002, 1003])
 const ORIGIN = 6
 const MARGINS = 69
 
@@ -35,6 +37,8 @@ export class TerminalModes {
   })
   /** DEC private modes that are not as they were, and how they are */
   #private = new Map<number, boolean>()
+  /** Mode of the mouse that a program gets where there is one, 0 for none */
+  #mouse = 0
   /** ANSI modes that are on */
   #ansi = new Set<number>()
   /** Mode by which the alternate screen was entered, 0 on the main screen */
@@ -84,8 +88,10 @@ export class TerminalModes {
     if (this.#private.get(MARGINS) === true) out += `\u001b[?${MARGINS}h${this.#margins ?? ""}`
     out += this.#region ?? ""
     for (const [mode, on] of this.#private) {
-      if (mode !== SYNCHRONIZED && mode !== MARGINS) out += `\u001b[?${mode}${on ? "h" : "l"}`
+      if (mode !== SYNCHRONIZED && mode !== MARGINS && !MOUSE.has(mode))
+        out += `\u001b[?${mode}${on ? "h" : "l"}`
     }
+    if (this.#mouse !== 0) out += `\u001b[?${this.#mouse}h`
     for (const mode of this.#ansi) out += `\u001b[${mode}h`
     if (this.#keypad) out += "\u001b="
     for (const [slot, charset] of this.#charsets) out += `\u001b${slot}${charset}`
@@ -195,7 +201,8 @@ export class TerminalModes {
       return
     }
     if (mode === MARGINS) this.#margins = undefined
-    // In the order in which they were switched: of the mouse's modes the last one counts.
+    if (MOUSE.has(mode)) this.#mouse = on ? mode : 0
+    // In the order in which they were switched: of the forms of mouse reports the last one counts.
     this.#private.delete(mode)
     if (OWN.has(mode) || (OFF.has(mode) && on) || (ON.has(mode) && !on)) this.#private.set(mode, on)
   }
@@ -236,6 +243,7 @@ export class TerminalModes {
   #clear(): void {
     this.#softReset()
     this.#private.clear()
+    this.#mouse = 0
     this.#alternate = 0
     this.#keyboard = { main: new KeyboardStack(), alternate: new KeyboardStack() }
     this.#otherKeys = 0

@@ -72,9 +72,6 @@ export class ScreenBuffer {
   /** Text is cut where a part is full, between characters. */
   #text(bytes: Uint8Array, from: number, to: number): void {
     let at = from
-    // Of a long text only the end can stay.
-    const most = PARTS * this.#partBytes
-    if (to - at > most) at = characterStart(bytes, to - most, to)
     while (at < to) {
       let end = Math.min(to, at + this.#room())
       while (end > at && end < to && (bytes[end]! & 0xc0) === 0x80) end--
@@ -101,11 +98,4 @@ export class ScreenBuffer {
     const bytes = oldest?.bytes ?? new Uint8Array(this.#partBytes)
     this.#parts.push({ modes: this.#modes.set(), bytes, length: 0 })
   }
-}
-
-/** First byte at or after `at` that begins a character. */
-function characterStart(bytes: Uint8Array, at: number, to: number): number {
-  let i = at
-  while (i < to && (bytes[i]! & 0xc0) === 0x80) i++
-  return i
 }
