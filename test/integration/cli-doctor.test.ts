@@ -123,6 +123,42 @@ test("an engine that never answers holds nobody up, nor does a docker command", 
   }
 })
 
+test("what an engine says of itself that makes bottles worse is a note, and an old Compose is refused", async () => {
+  using home = new ManifestHome()
+  using there = fakedMachine()
+  there.program("docker", 'case "$*" in "compose version --short") echo 2.19.1;; *) exit 1;; esac')
+  const socket = join(there.bin, "engine.sock")
+  const info = {
+    ServerVersion: "27.0.1",
+    MemoryLimit: true,
+    PidsLimit: false,
+    CpuCfsQuota: false,
+    DockerRootDir: there.bin,
+    SystemTime: new Date(Date.now() - 600_000).toISOString(),
+    SecurityOptions: ["name=seccomp,profile=builtin", "name=rootless"],
+    Runtimes: { runc: {}, runsc: {} },
+  }
+  await using _engine = Bun.serve({ unix: socket, fetch: () => Response.json(info) })
+  const env = { PATH: there.bin, DOCKER_CONFIG: there.bin, DOCKER_HOST: `unix://${socket}` }
+  const { data } = await doctorData(home, env)
+  const { ok, needs } = backend(data, "docker")
+  expect(ok).toBe(false)
+  const need = (name: string) => needs.find((one) => one.name === name)
+  expect(need("engine")).toMatchObject({ ok: true, found: `27.0.1, ${socket}` })
+  expect(need("Compose")).toMatchObject({
+    ok: false,
+    required: true,
+    found: "2.19.1: 2.20 or newer is needed",
+  })
+  expect(need("limits")).toMatchObject({ ok: false, required: false })
+  expect(need("limits")!.found).toEndWith(": pids, cpus")
+  expect(need("clock")).toMatchObject({ ok: false, required: false })
+  expect(need("clock")!.found).toMatch(/ (599|60\d) s apart /)
+  expect(need("rootless")).toMatchObject({ ok: false, required: false })
+  expect(need("gVisor")).toMatchObject({ ok: true })
+  expect(need("disk")!.found).toContain(` GiB free for images in ${there.bin}`)
+})
+
 test("an engine that does not run, and an extra authority that is not there, are told with their commands", async () => {
   using home = new ManifestHome()
   using there = fakedMachine()
