@@ -141,6 +141,13 @@ export class Gateway {
     this.#ended.resolve(Math.max(0, ...this.#daemons.map((daemon) => daemon.worstCode)))
   }
 
+  /** Ends the agent at once, and then everything else; the reason stands in the ledger. */
+  async stop(reason: string): Promise<void> {
+    this.#recorder.record({ by: "init", kind: "agent-stopped", data: { reason: reason.slice(0, 512) } })
+    await this.#sandbox.stop(0)
+    await this.end(reason)
+  }
+
   async *#handle(request: ControlRequest, gone: AbortSignal): AsyncIterable<ControlAnswer | SessionAnswer> {
     switch (request.op) {
       case "load":

@@ -11,6 +11,7 @@ import { readLines } from "../../src/runtime/lines.ts"
 import { currentOwner } from "../../src/runtime/process-owner.ts"
 import { spawnConfined } from "./confined.ts"
 import type { DaemonChild, DaemonSpawner } from "./daemon-spawn.ts"
+import { DISK_FLOOR, DiskGuard } from "./disk-guard.ts"
 import { LogFile } from "./log-file.ts"
 import { type Reach, reachable } from "./stage.ts"
 
@@ -53,6 +54,7 @@ export async function runKeeper(): Promise<void> {
   })
   process.on("SIGTERM", () => void gateway.end("SIGTERM"))
   await gateway.start()
+  using _guard = new DiskGuard(plan.guarded, DISK_FLOOR, { full: (reason) => void gateway.stop(reason) })
   void sandboxEnded.then(async (how) => {
     await new Promise((done) => setTimeout(done, LAST_WORDS_MS))
     await gateway.end(how)
