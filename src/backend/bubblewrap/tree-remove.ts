@@ -49,13 +49,14 @@ async function empty(top: number, turns: Turns): Promise<void> {
   const folders: string[] = []
   // A name that the agent could not have given to a folder of its own.
   const stamp = randomBytes(12).toString("hex")
+  let moved = 0
   const take = async (folder: number) => {
     for (const { name, kind } of entriesOf(folder)) {
       const path = within(folder, name)
       if (kind === "folder") {
         // The right to write to a folder is needed to move it elsewhere.
         closeSync(openUnlocked(path))
-        const fresh = `.removed-${stamp}-${folders.length}`
+        const fresh = `.removed-${stamp}-${moved++}`
         renameSync(path, within(top, fresh))
         folders.push(fresh)
       } else {
