@@ -1,6 +1,9 @@
 # Finds Bun, or installs it from the npm registry by the lock file of images/bun, so that the version and the hash
-# are those of the images. Sourced by scripts/bottle, scripts/setup and scripts/test; sets BUN.
+# are those of the images. Sourced by scripts/bottle, scripts/build, scripts/setup and scripts/test; sets BUN.
 # $1: the project's folder.
+
+# shellcheck source=scripts/lib/packages.sh
+. "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
 bun_is_new_enough() {
   local version major minor
@@ -20,8 +23,8 @@ find_bun() {
 
   if ! command -v npm >/dev/null; then
     echo "bottle: needs Bun 1.4 or newer, and found neither it nor npm to install it with" >&2
-    echo "next: install npm (Debian: apt-get install npm) or Bun, then run this again" >&2
-    return 1
+    # npm reaches its registry by the roots of ca-certificates, which Debian's only recommends.
+    install_packages npm npm ca-certificates || return 1
   fi
   local version
   version=$(sed -n 's/.*"@oven\/bun-linux-x64": "\(.*\)".*/\1/p' "$project/images/bun/package.json")
