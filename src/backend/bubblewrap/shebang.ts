@@ -23,7 +23,7 @@ export function interpreterOf(text: string): Interpreter | undefined {
   if (/\/env$/.test(path)) {
     const name = nameOfEnv(rest.split(/[ \t]+/))
     if (name !== undefined)
-      return isAbsolute(name) ? { by: "path", path, args: [rest] } : { by: "name", name }
+      return isAbsolute(name) ? { by: "path", path: name, args: [] } : { by: "name", name }
   }
   return { by: "path", path, args: rest === "" ? [] : [rest] }
 }
