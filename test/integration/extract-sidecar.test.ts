@@ -195,6 +195,21 @@ test("folders of earlier versions are forgotten once they are many and old, anot
   await expectWhole(folder, "inner")
 })
 
+// Only root can become another user.
+if (root) {
+  test("a role under another uid reads the files by the open folder that it is handed, and not by path", async () => {
+    using cache = ownCache()
+    chmodSync(cache.path, 0o755)
+    const folder = await extractSidecar("gateway")
+    const as = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    const handed = 'exec 3<"$0"; exec "$@" cat /proc/self/fd/3/gateway.js'
+    const byFolder = await run(["bash", "-c", handed, folder, ...as])
+    expect(byFolder.stdout).toBe((await sidecarBundle("gateway"))["gateway.js"]!)
+    const byPath = await run([...as, "cat", join(folder, "gateway.js")])
+    expect(byPath).toMatchObject({ code: 1, stderr: expect.stringContaining("Permission denied") })
+  })
+}
+
 test("a cache that cannot be written is told with what to do", async () => {
   using cache = ownCache()
   writeFileSync(join(cache.path, "bottle"), "a file where the folder belongs")

@@ -45,3 +45,24 @@ test("scripts/bottle passes over a Bun that is too old, and takes the one it kee
   expect(found).toMatchObject({ code: 0 })
   expect(found.stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
 })
+
+test("scripts/build writes to the path that its caller means, whatever the folder", async () => {
+  await using machine = await machineWith([])
+  const built = await run([join(project, "scripts", "build"), "mine"], { cwd: machine.env.HOME })
+  expect(built).toMatchObject({ code: 0, stderr: "build: mine\n" })
+  const { code, stdout } = await run([join(machine.env.HOME, "mine"), "--version"])
+  expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+})
+
+test("scripts/build tells how it is called when it is called wrongly", async () => {
+  for (const [argv, what] of [
+    [["--relase"], "--relase"],
+    [["--version", "1.2.3"], "go with --release"],
+    [["one", "two"], "one path at most"],
+  ] as const) {
+    const { code, stdout, stderr } = await run([join(project, "scripts", "build"), ...argv])
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" })
+    expect(stderr).toContain(what)
+    expect(stderr).toContain("scripts/build --release [--version X]")
+  }
+})
