@@ -137,8 +137,12 @@ export interface Backend {
    * serves them to sessions
    */
   streams: "backend" | "inner"
+  /** Network that the gateway leaves by: `host`, this machine's, its loopback included, or one of its `own` */
+  gatewayNetwork: "host" | "own"
   /** What is asked of this machine for a bottle with these limits; bounded in time, never throws */
   probe(limits?: Limits, signal?: AbortSignal): Promise<BackendProbe>
+  /** Begins what every launch needs and nothing sees, while the person still decides; gone with us when nobody launches */
+  warm?(): void
   /** Throws a BottleError when the agent's program is not there; absent where the image has it */
   checkProgram?(program: string): void
   /** The same, each need by itself and with what mends it, for doctor; bounded in time, never throws */

@@ -26,6 +26,8 @@ export interface HostProxy {
   userinfo?: string
   /** Variable it was found in */
   variable: string
+  /** True when it listens on this machine's loopback, which a gateway with a network of its own cannot reach */
+  onLoopback: boolean
 }
 
 const PROXY_VARIABLES = ["BOTTLE_UPSTREAM_PROXY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
@@ -38,24 +40,37 @@ export function hostProxy(env: HostEnv): HostProxy | undefined {
   const variable = PROXY_VARIABLES.find((name) => env[name])
   const text = variable === undefined ? undefined : env[variable]
   if (variable === undefined || text === undefined || text === "none") return undefined
-  const next = "Set BOTTLE_UPSTREAM_PROXY to an http:// proxy, or to `none` to leave directly"
-  const refuse = (why: string) =>
-    new BottleError({ what: `The proxy in ${variable} cannot be used`, why, next })
+  const refuse = (why: string) => proxyRefused(variable, why)
   const url = parseUrl(text)
   if (url === undefined || url.protocol !== "http:")
     throw refuse("only http://[user:password@]host:port is understood")
   const host = url.hostname.replace(/^\[|\]$/g, "")
-  if (host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."))) {
-    throw refuse("it listens on this machine's loopback, which a gateway in a container cannot reach")
-  }
   const [user, password] = [decoded(url.username), decoded(url.password)]
   if (user === undefined || password === undefined)
     throw refuse("its user or password holds a % that begins no escape")
   return {
     variable,
     proxy: { host, port: url.port === "" ? 80 : Number(url.port) },
+    onLoopback: host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127.")),
     ...(user === "" ? {} : { userinfo: `${user}:${password}` }),
   }
+}
+
+/** Throws a BottleError when the gateway of such a backend has no way to the proxy. */
+export function checkProxyReach(found: HostProxy, gatewayNetwork: "host" | "own"): void {
+  if (!found.onLoopback || gatewayNetwork === "host") return
+  throw proxyRefused(
+    found.variable,
+    "it listens on this machine's loopback, which a gateway in a container cannot reach",
+  )
+}
+
+function proxyRefused(variable: string, why: string): BottleError {
+  return new BottleError({
+    what: `The proxy in ${variable} cannot be used`,
+    why,
+    next: "Set BOTTLE_UPSTREAM_PROXY to an http:// proxy, or to `none` to leave directly",
+  })
 }
 
 function decoded(text: string): string | undefined {

@@ -14,7 +14,14 @@ import { providerNamed } from "../provider/registry.ts"
 import type { Provider, ProvisionPlan } from "../provider/types.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { type HostEnv, userHome } from "../runtime/home.ts"
-import { extraCaCerts, extraHosts, type HostProxy, hostAddresses, hostProxy } from "./host-facts.ts"
+import {
+  checkProxyReach,
+  extraCaCerts,
+  extraHosts,
+  type HostProxy,
+  hostAddresses,
+  hostProxy,
+} from "./host-facts.ts"
 
 /** What the user asked for. */
 export interface StartSpec {
@@ -107,6 +114,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   })
   checkVariables(compiled, bottle, env)
   const { backend, probe, chosenBy } = await choice
+  if (proxy !== undefined) checkProxyReach(proxy, backend.gatewayNetwork)
   backend.checkProgram?.(provision.argv[0] ?? "")
   return {
     spec,

@@ -15,6 +15,7 @@ export function dockerBackend(home: string): Backend {
   return {
     name: "docker",
     streams: "backend",
+    gatewayNetwork: "own",
     probe: (_limits, signal) => probeDocker(signal),
     needs: (signal) => dockerNeeds(signal),
     launch: (plan, scope, begun, load) => launchBottle(plan, digest, scope, begun, load),
