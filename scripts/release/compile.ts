@@ -27,9 +27,13 @@ export async function compile({ project, assets, version, outfile, cross }: Comp
   const entry = join(project, "src", "bottle.ts")
   const manifest = join(project, "package.json")
   const files: Record<string, string> = {
-    [entry]: `import { provideAssets } from "./runtime/embedded.ts"
+    [entry]: `import { provideAssets, runSidecar } from "./runtime/embedded.ts"
 provideAssets(async () => (await import(${JSON.stringify(ASSETS)})).default)
-await import("./main.ts")
+const isSidecar = await runSidecar({
+  gateway: () => import("../sidecars/gateway.ts"),
+  inner: () => import("../sidecars/inner.ts"),
+})
+if (!isSidecar) await import("./main.ts")
 `,
     [ASSETS]: JSON.stringify(assets),
   }

@@ -4,10 +4,10 @@
  * ends its children (PR_SET_PDEATHSIG, which bwrap sets for --die-with-parent).
  */
 import type { ChildProcess } from "node:child_process"
-import { readFileSync, renameSync, writeFileSync } from "node:fs"
-import { type ConfinedProgram, KEEPER, keeperPlan } from "../../src/policy/wire/keeper.ts"
+import { renameSync, writeFileSync } from "node:fs"
+import { type ConfinedProgram, KEEPER, KEEPER_PLAN_MAX, keeperPlan } from "../../src/policy/wire/keeper.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
-import { readLines } from "../../src/runtime/lines.ts"
+import { firstLine, readLines } from "../../src/runtime/lines.ts"
 import { currentOwner } from "../../src/runtime/process-owner.ts"
 import { spawnConfined } from "./confined.ts"
 import type { DaemonChild, DaemonSpawner } from "./daemon-spawn.ts"
@@ -18,25 +18,30 @@ import { type Reach, reachable } from "./stage.ts"
 /** What inner said last is read before its end counts, in milliseconds. */
 const LAST_WORDS_MS = 500
 
-/** Runs in the bottle's state folder, which is the current one, until the bottle ends. */
+/** Waits for its plan, then runs in the bottle's state folder until the bottle ends. */
 export async function runKeeper(): Promise<void> {
-  const plan = keeperPlan.parse(JSON.parse(readFileSync(KEEPER.plan, "utf8")))
-  const log = new LogFile(KEEPER.log)
   // The host reads our stdout only for as long as it likes.
   process.stdout.on("error", () => {})
   for (const signal of ["SIGHUP", "SIGINT", "SIGPIPE"] as const) process.on(signal, () => {})
+  const line = firstLine(process.stdin, KEEPER_PLAN_MAX)
+  // The host starts us before it knows the plan, so that we are ready when it does.
+  const { Gateway } = await import("./gateway.ts")
+  const text = await line
+  // Nothing was agreed to, or the host is gone.
+  if (text === undefined) process.exit(0)
+  const plan = keeperPlan.parse(JSON.parse(text))
+  process.chdir(plan.dir)
+  const log = new LogFile(KEEPER.log)
 
   const programs = new Map(plan.daemons.map(({ name, program }) => [name, program]))
   const place = { folder: KEEPER.notes, reach: reachable(sourcesOf([plan.sandbox, ...programs.values()])) }
   const spawner = confinedSpawner(programs, place)
   const specs = plan.daemons.map(({ name }) => ({ name, uid: 0, env: {} }))
-  // Before the rest of us is loaded: all of it comes up side by side.
   const running = new Map(specs.map((spec) => [spec.name, spawner.spawn(spec)]))
   const sandbox = spawnConfined(plan.sandbox, ["ignore", "pipe", "pipe"], place)
   const sandboxEnded = followSandbox(sandbox, log)
   await noteOwner()
 
-  const { Gateway } = await import("./gateway.ts")
   const gateway = new Gateway({
     identity: plan.identity,
     daemons: specs,

@@ -84,6 +84,8 @@ export interface Sandbox {
   images: { agent: string; gateway: string }
   /** Folders that were copied in now */
   arrived: ProvisionTree[]
+  /** Resolves when nothing that the agent says is missed: it may be started */
+  joined: Promise<unknown>
   /**
    * Resolves when the user's part in the session ended: with the exit code when the agent did, or as detached.
    */

@@ -21,3 +21,22 @@ export function provideAssets(loader: () => Promise<Assets>): void {
 export async function embeddedAssets(): Promise<Assets | undefined> {
   return load?.()
 }
+
+/** First argument of a compiled binary that is to be one of the sidecars, without its name. */
+const SIDECAR = "sidecar:"
+
+/** Arguments by which a compiled binary is that sidecar: with its code loaded beforehand, it starts in half the time. */
+export function embeddedSidecar(name: SidecarName): string[] | undefined {
+  return load === undefined ? undefined : [SIDECAR + name]
+}
+
+/** Called once by the generated entry: runs the sidecar that was asked for. False when it was none. */
+export async function runSidecar(parts: Record<SidecarName, () => Promise<unknown>>): Promise<boolean> {
+  const asked = process.argv[2] ?? ""
+  const name = asked.startsWith(SIDECAR) ? asked.slice(SIDECAR.length) : ""
+  if (!Object.hasOwn(parts, name)) return false
+  // The sidecar finds its own arguments where a bundle's are.
+  process.argv.splice(2, 1)
+  await parts[name as SidecarName]()
+  return true
+}

@@ -45,3 +45,41 @@ export function writeLine(stream: Writable, value: unknown): Promise<void> {
     stream.write(`${JSON.stringify(value)}\n`, (error) => (error ? reject(error) : resolve()))
   })
 }
+
+/**
+ * The first line of a stream, which is paused behind it and goes on with what follows. Undefined when it ends before.
+ * Rejects with LineTooLong.
+ */
+export function firstLine(stream: Readable, maxBytes: number): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    let parts: Buffer[] = []
+    let held = 0
+    const settle = (action: () => void) => {
+      stream.off("data", read)
+      stream.off("end", lost)
+      stream.off("close", lost)
+      stream.off("error", lost)
+      stream.pause()
+      action()
+    }
+    const lost = () => settle(() => resolve(undefined))
+    const read = (chunk: Buffer) => {
+      const end = chunk.indexOf(10)
+      parts.push(end < 0 ? chunk : chunk.subarray(0, end))
+      held += chunk.length
+      if (held > maxBytes && end < 0) settle(() => reject(new LineTooLong(maxBytes)))
+      if (end < 0) return
+      const text = Buffer.concat(parts).toString()
+      parts = []
+      settle(() => {
+        const rest = chunk.subarray(end + 1)
+        if (rest.length > 0) stream.unshift(rest)
+        resolve(text)
+      })
+    }
+    stream.on("data", read)
+    stream.once("end", lost)
+    stream.once("close", lost)
+    stream.once("error", lost)
+  })
+}

@@ -86,7 +86,12 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   const session = sessionOf(spec, provider)
   // Asked while the rest is read; what is wrong with the manifests is told first.
   const choice = chooseBackend(spec, bottle, home, env)
-  choice.catch(() => {})
+  choice.then(
+    ({ backend }) => {
+      if (spec.purpose === "start") backend.warm?.()
+    },
+    () => {},
+  )
   const identity = spec.resume ?? mintIdentity(agent.name)
   const skills = findSkills(agent.skills, userHome(env))
   const ownRoute = bottle.routes.find((route) => route.auth !== undefined && route.host === provider.apiHost)

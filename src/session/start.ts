@@ -66,8 +66,12 @@ export async function startBottle(
   const { state, metadata, keep } = await begun
   if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
   await using control: ControlClient = client
+  // Asked one behind the other without waiting: the files are there when the wall has been tried.
+  const written = control.provision(filesOf(prepared))
+  written.catch(() => {})
   await scope.phase("wall", () => tryWall(control, sandbox, scope.signal, prepared))
-  await scope.phase("files", () => whileAlive(sandbox, scope.signal, control.provision(filesOf(prepared))))
+  await scope.phase("files", () => whileAlive(sandbox, scope.signal, written))
+  await whileAlive(sandbox, scope.signal, sandbox.joined)
   const remembered = keep.settled()
   remembered.catch(() => {})
   // A ledger that was cut short while the bottle was kept is found out before anything goes on in it.

@@ -7,6 +7,7 @@ import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
 import type { Backend, Remains } from "../types.ts"
 import { controlOf } from "./keeper.ts"
+import { startKeeper, type WaitingKeeper } from "./keeper-start.ts"
 import { launchBottle } from "./launch.ts"
 import { findLeftovers, listBottles } from "./list.ts"
 import { placesOf } from "./places.ts"
@@ -26,6 +27,12 @@ export function bubblewrapBackend(home: string): Backend {
     tools.set(program, found)
     return found
   }
+  let waiting: WaitingKeeper | undefined
+  const keeper = () => {
+    const found = waiting ?? startKeeper()
+    waiting = undefined
+    return found
+  }
   return {
     name: "bubblewrap",
     streams: "inner",
@@ -34,7 +41,18 @@ export function bubblewrapBackend(home: string): Backend {
     needs: triedBubblewrap,
     checkProgram: (program) => void tool(program),
     launch: (plan, scope, begun, load) =>
-      launchBottle(plan, { home, bwrap: bwrapHere(), tool: tool(plan.program) }, scope, begun, load),
+      launchBottle(
+        plan,
+        { home, bwrap: bwrapHere(), tool: tool(plan.program), keeper: keeper() },
+        scope,
+        begun,
+        load,
+      ),
+    warm: () => {
+      waiting ??= startKeeper()
+      // Told when it is needed.
+      waiting.catch(() => {})
+    },
     attach: async (identity, leave) => (await joinAgent(placesOf(home, identity), "terminal", leave)).ended,
     signal: async (identity, signal) => {
       await using client = new ControlClient(identity, controlOf(placesOf(home, identity)))

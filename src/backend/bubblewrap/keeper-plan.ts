@@ -3,7 +3,7 @@ import { basename, join } from "node:path"
 import { STEADY_THREADS } from "../../policy/limits.ts"
 import { EGRESS_SOCKET } from "../../policy/paths.ts"
 import type { ConfinedProgram, KeeperPlan } from "../../policy/wire/keeper.ts"
-import { runtimeProgram } from "../../runtime/program.ts"
+import type { SidecarProgram } from "../../runtime/program.ts"
 import type { SandboxPlan } from "../types.ts"
 import { daemonSystem } from "./daemon-system.ts"
 import { limitsHere, rlimitPrefix, tmpfsSize } from "./limits.ts"
@@ -12,7 +12,7 @@ import {
   BUNDLE_INSIDE,
   type Confinement,
   daemonOptions,
-  RUNTIME_INSIDE,
+  PROGRAM_INSIDE,
   sandboxOptions,
 } from "./options.ts"
 import type { Places } from "./places.ts"
@@ -24,11 +24,12 @@ import type { Tool } from "./tool.ts"
 /** A daemon holds nothing large in files. */
 const DAEMON_TMPFS_BYTES = 16 * 1024 * 1024
 
-/** Programs and bundles on this machine, absolute. */
+/** Programs of this machine. */
 export interface Sources {
+  /** Absolute path */
   bwrap: string
-  gateway: string
-  inner: string
+  gateway: SidecarProgram
+  inner: SidecarProgram
 }
 
 /** `cgroups` are the folders that were made for this bottle. */
@@ -43,6 +44,7 @@ export function keeperPlan(
   return {
     version: 1,
     identity: plan.identity,
+    dir: places.state.dir,
     daemons: plan.daemons.map((name) => ({
       name,
       program: daemonProgram(name, plan, places, sources, seccomp),
@@ -60,12 +62,12 @@ function sandboxProgram(
   seccomp: string,
   cgroups: string[],
 ): ConfinedProgram {
-  const { file, args, env } = runtimeProgram()
   const confinement: Confinement = {
     hostname: plan.identity,
     ...AGENT,
     seccomp,
-    runtime: { file, bundle: sources.inner, env: { ...env, ...STEADY_THREADS } },
+    program: sources.inner,
+    env: STEADY_THREADS,
     tmpfsBytes: tmpfsSize(plan.limits),
   }
   const { nproc } = limitsHere(plan.limits)
@@ -77,9 +79,8 @@ function sandboxProgram(
     }),
     command: [
       ...(nproc === undefined ? [] : rlimitPrefix(nproc)),
-      RUNTIME_INSIDE,
-      ...args,
-      join(BUNDLE_INSIDE, "inner.js"),
+      PROGRAM_INSIDE,
+      ...sources.inner.args(BUNDLE_INSIDE),
     ],
     ...ownUser(uidOf(plan.identity, "agent")),
     cgroups,
@@ -94,14 +95,14 @@ function daemonProgram(
   sources: Sources,
   seccomp: string,
 ): ConfinedProgram {
-  const { file, args, env } = runtimeProgram()
   const folder = basename(EGRESS_SOCKET, ".sock")
   const confinement: Confinement = {
     hostname: name,
     uid: AGENT.uid,
     gid: AGENT.gid,
     seccomp,
-    runtime: { file, bundle: sources.gateway, env },
+    program: sources.gateway,
+    env: {},
     tmpfsBytes: DAEMON_TMPFS_BYTES,
   }
   const sockets = {
@@ -111,7 +112,7 @@ function daemonProgram(
   return {
     argv: [sources.bwrap],
     options: daemonOptions(confinement, { sockets, network: true }, daemonSystem(plan.extraHosts)),
-    command: [RUNTIME_INSIDE, ...args, join(BUNDLE_INSIDE, "gateway.js"), name],
+    command: [PROGRAM_INSIDE, ...sources.gateway.args(BUNDLE_INSIDE), name],
     ...ownUser(uidOf(plan.identity, "egress")),
   }
 }

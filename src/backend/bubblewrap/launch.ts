@@ -1,18 +1,15 @@
 /** Brings one bottle up: folders, copies, the keeper with its plan, and the way to init for the caller. */
-import { spawn } from "node:child_process"
-import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, readFileSync } from "node:fs"
 import { dirname, join, posix } from "node:path"
 import type { ControlStreams } from "../../gateway/control-client.ts"
 import { showable } from "../../policy/denial.ts"
-import { STEADY_THREADS } from "../../policy/limits.ts"
 import { AGENT_HOME, EGRESS_SOCKET } from "../../policy/paths.ts"
 import { BottleError } from "../../runtime/error.ts"
-import { extractSidecar } from "../../runtime/extract.ts"
-import { runtimeProgram } from "../../runtime/program.ts"
 import { lastLines } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, SessionEnd } from "../types.ts"
 import { makeCgroups, removeCgroups } from "./bottle-cgroups.ts"
-import { keeperPlan, type Sources } from "./keeper-plan.ts"
+import { keeperPlan } from "./keeper-plan.ts"
+import type { WaitingKeeper } from "./keeper-start.ts"
 import { limitsHere } from "./limits.ts"
 import { type Places, placesOf } from "./places.ts"
 import { removeBottle } from "./remove.ts"
@@ -27,59 +24,59 @@ export interface LaunchParts {
   home: string
   bwrap: string
   tool: Tool
+  /** A keeper that waits for its plan */
+  keeper: WaitingKeeper
 }
 
 export async function launchBottle(
   plan: SandboxPlan,
-  { home, bwrap, tool }: LaunchParts,
+  { home, bwrap, tool, keeper }: LaunchParts,
   scope: LaunchScope,
   begun: Promise<unknown>,
   load: (streams: ControlStreams) => Promise<void>,
 ): Promise<Sandbox> {
   const places = placesOf(home, plan.identity)
-  const bundles = Promise.all([extractSidecar("gateway"), extractSidecar("inner")])
-  bundles.catch(() => {})
   await begun
-  const [gateway, inner] = await bundles
+  const { gateway, inner, streams } = await keeper
   scope.undo("the bottle's processes", () => removeBottle(home, plan.identity, { keepWork: plan.resume }))
-  await scope.phase("create", async () => {
+  const program = await scope.phase("create", async () => {
     makeFolders(places, plan.identity)
-    const limits = limitsHere(plan.limits)
-    const cgroups = makeCgroups(limits, plan.identity)
+    const cgroups = makeCgroups(limitsHere(plan.limits), plan.identity)
     if (cgroups.length > 0) scope.undo("control groups", () => removeCgroups(plan.identity, cgroups))
-    const sources: Sources = { bwrap, gateway, inner }
-    const text = JSON.stringify(keeperPlan(plan, tool, places, sources, cgroups))
-    writeFileSync(places.plan, text, { mode: 0o600 })
+    return keeperPlan(plan, tool, places, { bwrap, gateway, inner }, cgroups)
   })
   await scope.phase("copies", () => copies(plan, places, scope))
   await scope.phase("gateway", async () => {
+    streams.input.write(`${JSON.stringify(program)}\n`)
     try {
-      await load(startKeeper(places, gateway))
+      await load(streams)
     } catch (error) {
       throw scope.signal.aborted ? error : withItsWords(error, places)
     }
   })
   const user = new AbortController()
-  const { ended: session } = await joined(plan, places, scope, user.signal)
+  // While the wall is tried; before the agent starts, so that nothing of it is missed.
+  const joined = joinUser(plan, places, scope, user.signal)
+  const session = joined.then(({ ended }) => ended)
   session.catch(() => {})
   return {
     program: { path: tool.path, pathFolders: tool.pathFolders },
     images: { agent: "", gateway: "" },
     arrived: plan.resume ? [] : plan.trees,
+    joined,
     session,
     leave: () => user.abort(),
   }
 }
 
-/** The user's part begins before the agent does, so that nothing of it is missed. */
-async function joined(
+async function joinUser(
   plan: SandboxPlan,
   places: Places,
   scope: LaunchScope,
   leave: AbortSignal,
 ): Promise<{ ended: Promise<SessionEnd> }> {
-  if (plan.session === "detached") return { ended: Promise.resolve({ kind: "detached" }) }
   const mode = plan.session
+  if (mode === "detached") return { ended: Promise.resolve({ kind: "detached" }) }
   try {
     return await scope.phase("session", () => joinAgent(places, mode, leave))
   } catch (error) {
@@ -137,35 +134,6 @@ function makeParents(home: string, folder: string, uid: number | undefined): voi
   makeParents(home, dirname(folder), uid)
   mkdirSync(folder, { recursive: true, mode: 0o755 })
   if (uid !== undefined) chownSync(folder, uid, uid)
-}
-
-/** A process of no terminal's, in the bottle's own folder; its log is in there. */
-function startKeeper(places: Places, gateway: string): ControlStreams {
-  const { file, args, env } = runtimeProgram()
-  const child = spawn(file, [...args, join(gateway, "gateway.js"), "keeper"], {
-    cwd: places.state.dir,
-    env: { ...env, ...STEADY_THREADS },
-    stdio: ["pipe", "pipe", "pipe"],
-    detached: true,
-  })
-  let complaint = ""
-  child.on("error", (error) => {
-    complaint = error.message
-  })
-  child.stderr.on("data", (chunk: Buffer) => {
-    complaint = lastLines(complaint + chunk.toString(), WORDS_MAX)
-  })
-  child.stdin.on("error", () => {})
-  // It outlives us, and we do not wait for it.
-  child.unref()
-  return {
-    input: child.stdin,
-    output: child.stdout,
-    complaint: () => complaint,
-    [Symbol.asyncDispose]: async () => {
-      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy()
-    },
-  }
 }
 
 /** What failed in the bottle has said why in its log, which is removed with it. */

@@ -1,11 +1,12 @@
 /** What a sandbox is made of, as options of bwrap: pure, and the place to read what the wall consists of. */
 import { AGENT_GID, AGENT_HOME, AGENT_UID, SOCKET_DIR, WORKSPACE } from "../../policy/paths.ts"
 import type { ProgramArgument } from "../../policy/wire/keeper.ts"
+import type { SidecarProgram } from "../../runtime/program.ts"
 import type { Mount } from "./mount.ts"
 import { SYSTEM_PATH } from "./system.ts"
 
-/** Where the runtime and the bundles of ours are inside. */
-export const RUNTIME_INSIDE = "/opt/bottle/bun"
+/** Where a program of ours is inside, and its folder if it has one. */
+export const PROGRAM_INSIDE = "/opt/bottle/bottle"
 export const BUNDLE_INSIDE = "/opt/bottle/bundle"
 
 /** What every sandbox of ours gets, the agent's and the daemons'. */
@@ -17,8 +18,10 @@ export interface Confinement {
   gid: number
   /** Filter of system calls, as bwrap takes it, base64 */
   seccomp: string
-  /** The runtime's file and the bundle's folder on the host, absolute */
-  runtime: { file: string; bundle: string; env: Readonly<Record<string, string>> }
+  /** The program that runs inside, as it is on the host */
+  program: SidecarProgram
+  /** Variables of that program besides its own */
+  env: Readonly<Record<string, string>>
   /** Size of each writable folder in memory, in bytes */
   tmpfsBytes: number
 }
@@ -69,7 +72,7 @@ function namespaces({ uid, gid, hostname }: Confinement, network: string[]): Pro
 }
 
 /** Kernel file systems of its own, memory for what is temporary, and our programs. */
-function base({ runtime, tmpfsBytes }: Confinement): ProgramArgument[] {
+function base({ program, tmpfsBytes }: Confinement): ProgramArgument[] {
   const size = ["--size", String(tmpfsBytes)]
   return [
     ...["--proc", "/proc"],
@@ -77,19 +80,19 @@ function base({ runtime, tmpfsBytes }: Confinement): ProgramArgument[] {
     ...[...size, "--perms", "1777", "--tmpfs", "/tmp"],
     ...[...size, "--perms", "0755", "--tmpfs", "/run"],
     ...["--dir", "/var", "--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run"],
-    ...["--ro-bind", { path: runtime.file }, RUNTIME_INSIDE],
-    ...["--ro-bind", { path: runtime.bundle }, BUNDLE_INSIDE],
+    ...["--ro-bind", { path: program.file }, PROGRAM_INSIDE],
+    ...(program.folder === undefined ? [] : ["--ro-bind", { path: program.folder }, BUNDLE_INSIDE]),
   ]
 }
 
 /** Last: what was made up to here can be changed no more, and nothing of the host's environment is there. */
-function sealed({ runtime, seccomp }: Confinement, path: string): ProgramArgument[] {
+function sealed({ program, env, seccomp }: Confinement, path: string): ProgramArgument[] {
   return [
     ...["--remount-ro", "/"],
     ...["--chdir", "/"],
     "--clearenv",
     ...["--setenv", "PATH", path],
-    ...Object.entries(runtime.env).flatMap(([name, value]) => ["--setenv", name, value]),
+    ...Object.entries({ ...program.env, ...env }).flatMap(([name, value]) => ["--setenv", name, value]),
     ...["--seccomp", { base64: seccomp }],
   ]
 }

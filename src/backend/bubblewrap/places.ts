@@ -10,7 +10,6 @@ export interface Places {
   workspace: string
   /** Folder of the gateway's sockets and trust files, which the sandbox sees */
   sockets: string
-  plan: string
   owner: string
   control: string
   log: string
@@ -24,7 +23,6 @@ export function placesOf(home: string, identity: string): Places {
     home: state.agent,
     workspace: state.workspace,
     sockets: at(KEEPER.sockets),
-    plan: at(KEEPER.plan),
     owner: at(KEEPER.owner),
     control: at(KEEPER.control),
     log: at(KEEPER.log),

@@ -14,7 +14,7 @@ export async function removeBottle(
   const places = placesOf(home, identity)
   await endKeeper(places)
   await removeCgroups(identity)
-  for (const path of [places.plan, places.owner, dirname(places.control)]) {
+  for (const path of [places.owner, dirname(places.control)]) {
     await rm(path, { recursive: true, force: true })
   }
   if (!options.keepWork) {

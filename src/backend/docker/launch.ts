@@ -75,6 +75,8 @@ export async function launchBottle(
   const sandbox: Sandbox = {
     images,
     arrived: plan.trees,
+    // Its container keeps what nobody has read yet.
+    joined: Promise.resolve(),
     session: endOf(names.agent, session),
     leave: () => user.abort(),
   }

@@ -1,6 +1,6 @@
 /**
  * What the host tells the keeper of a bottle whose sandbox and daemons are processes of this machine: which programs to
- * start. It is a file in the bottle's own state, without any secret: those travel over the control channel.
+ * start. It is the first line on the keeper's stdin, which is a control channel from there on.
  */
 import * as z from "zod/mini"
 
@@ -32,6 +32,8 @@ export const confinedProgram = z.strictObject({
 export const keeperPlan = z.strictObject({
   version: z.literal(1),
   identity: z.string(),
+  /** The bottle's state folder, absolute */
+  dir: z.string(),
   daemons: z.array(z.strictObject({ name: z.string(), program: confinedProgram })),
   sandbox: confinedProgram,
   /** Folders of the host whose file systems must not fill up, absolute */
@@ -47,7 +49,6 @@ export type KeeperPlan = z.infer<typeof keeperPlan>
  * longer than 107 bytes (unix(7)) and a home may lie deep.
  */
 export const KEEPER = {
-  plan: "gateway/keeper.json",
   /** Names the keeper's process, as runtime/process-owner.ts describes one */
   owner: "gateway/keeper.pid",
   notes: "gateway",
@@ -56,3 +57,6 @@ export const KEEPER = {
   ledger: "ledger",
   log: "log/gateway.log",
 } as const
+
+/** Longest plan, in bytes: some hundred options. */
+export const KEEPER_PLAN_MAX = 1024 * 1024

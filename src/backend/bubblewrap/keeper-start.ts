@@ -1,0 +1,49 @@
+/**
+ * Starts a bottle's keeper: a process of no terminal's that outlives us. It is started before there is a plan for it,
+ * while the person still reads the preflight, and goes away without a trace when it gets none.
+ */
+import { spawn } from "node:child_process"
+import type { ControlStreams } from "../../gateway/control-client.ts"
+import { STEADY_THREADS } from "../../policy/limits.ts"
+import { type SidecarProgram, sidecarProgram } from "../../runtime/program.ts"
+import { lastLines } from "../../runtime/spawn.ts"
+
+/** Lines of its complaints that a message quotes. */
+const WORDS_MAX = 5
+
+/** Resolves when its process runs; rejects when the programs cannot be laid out. */
+export type WaitingKeeper = Promise<{
+  gateway: SidecarProgram
+  inner: SidecarProgram
+  /** Its stdin takes the plan, and is a control channel from there on */
+  streams: ControlStreams
+}>
+
+export async function startKeeper(): WaitingKeeper {
+  const [gateway, inner] = await Promise.all([sidecarProgram("gateway"), sidecarProgram("inner")])
+  const { file, folder = "", args, env } = gateway
+  const child = spawn(file, [...args(folder), "keeper"], {
+    cwd: "/",
+    env: { ...env, ...STEADY_THREADS },
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: true,
+  })
+  let complaint = ""
+  child.on("error", (error) => {
+    complaint = error.message
+  })
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaint = lastLines(complaint + chunk.toString(), WORDS_MAX)
+  })
+  child.stdin.on("error", () => {})
+  child.unref()
+  const streams: ControlStreams = {
+    input: child.stdin,
+    output: child.stdout,
+    complaint: () => complaint,
+    [Symbol.asyncDispose]: async () => {
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy()
+    },
+  }
+  return { gateway, inner, streams }
+}
