@@ -297,7 +297,11 @@ export class Gateway {
     await this.#sandbox.ready()
     if (request.kind === "exec") {
       if (this.#state !== "running") throw new Error("its agent does not run")
-      this.#recorder.record({ by: "init", kind: "exec", data: { program: request.argv[0] ?? "" } })
+      this.#recorder.record({
+        by: "init",
+        kind: "exec",
+        data: { program: (request.argv[0] ?? "").slice(0, 1024) },
+      })
       this.#refuseHalted()
     }
     const session = await this.#sandbox.session(request)

@@ -29,7 +29,7 @@ export async function runKeeper(): Promise<void> {
   const text = await line
   // Nothing was agreed to, or the host is gone.
   if (text === undefined) process.exit(0)
-  const plan = keeperPlan.parse(JSON.parse(text))
+  const plan = keeperPlan().parse(JSON.parse(text))
   process.chdir(plan.dir)
   const log = new LogFile(KEEPER.log)
 

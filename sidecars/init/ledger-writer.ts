@@ -157,7 +157,7 @@ function readSegment(dir: string, n: number): LedgerEntry[] {
 function parseEntry(line: string): LedgerEntry | undefined {
   if (line === "") return undefined
   try {
-    return ledgerEntry.safeParse(JSON.parse(line)).data
+    return ledgerEntry().safeParse(JSON.parse(line)).data
   } catch {
     return undefined
   }

@@ -11,6 +11,8 @@ import { sessionHello } from "../../src/policy/wire/session.ts"
 const JOIN_MS = 10_000
 /** Connections that have shown no token yet: inner opens one per session, and the agent none. */
 const UNKNOWN_MAX = 32
+/** Sessions at once: fewer than the control socket takes connections, so that there is room left for a `stop`. */
+const SESSIONS_MAX = 24
 /** Longest first line, in bytes. */
 const HELLO_MAX = 256
 
@@ -43,8 +45,11 @@ export class SessionBroker implements Disposable {
     })
   }
 
-  /** Asks inner, by `ask` with a new token, and waits for its connection. Throws when it does not come. */
+  /** Asks inner, by `ask` with a new token, and waits for its connection. Throws when it does not come, or there are too many. */
   async open(ask: (token: string) => boolean): Promise<Socket> {
+    if (this.#joined.size + this.#awaited.length >= SESSIONS_MAX) {
+      throw new Error(`it has ${SESSIONS_MAX} sessions already, and no more at once`)
+    }
     const token = randomBytes(16).toString("hex")
     const { promise, resolve, reject } = Promise.withResolvers<Socket>()
     const awaited: Awaited = { token, resolve }
@@ -98,7 +103,7 @@ export class SessionBroker implements Disposable {
   #match(line: Buffer): Awaited | undefined {
     let token: string
     try {
-      token = sessionHello.parse(JSON.parse(line.toString())).token
+      token = sessionHello().parse(JSON.parse(line.toString())).token
     } catch {
       return undefined
     }

@@ -31,9 +31,11 @@ export class AgentProcess {
     if (launch.streams === "inherit") {
       const running = await startInherited(argv, launch)
       sessions.remember(launch)
+      void running.exited.then(() => sessions.agentEnded())
       return new AgentProcess(running)
     }
     const { pid, program } = await sessions.start(argv, launch)
+    void program.exited.then(() => sessions.agentEnded())
     return new AgentProcess({ pid, exited: program.exited, signal: (name) => program.signal(name) })
   }
 

@@ -1,11 +1,21 @@
 /** One session's connection to the host: frames both ways, with bounded memory for one that does not read. */
 import { createConnection, type Socket } from "node:net"
-import { encodeBytes, encodeFrame, type Frame, FrameReader } from "../../src/policy/wire/session.ts"
+import {
+  encodeBytes,
+  encodeFrame,
+  FRAME,
+  type Frame,
+  FrameReader,
+  INPUT_WINDOW,
+} from "../../src/policy/wire/session.ts"
 
 /** Bytes that may wait for the host before it counts as behind. */
 const BEHIND_BYTES = 1024 * 1024
+/** Input that may wait for its program, in bytes: the window, and what the host's last write is over it. */
+const AHEAD_MAX = 2 * INPUT_WINDOW
 
 export interface PeerEvents {
+  /** Each `input` is to be answered by `taken`, now or later */
   frame(frame: Frame): void
   /** The host left */
   gone(): void
@@ -13,32 +23,16 @@ export interface PeerEvents {
 
 export class Peer {
   readonly #socket: Socket
-  #events: PeerEvents | undefined
-  #early: Frame[] = []
+  /** Input that is not taken yet, in bytes */
+  #ahead = 0
   #gone = false
 
   private constructor(socket: Socket) {
     this.#socket = socket
-    const reader = new FrameReader()
-    socket.on("data", (chunk: Buffer) => {
-      try {
-        for (const frame of reader.push(chunk)) {
-          if (this.#events === undefined) this.#early.push(frame)
-          else this.#events.frame(frame)
-        }
-      } catch {
-        // Not what was agreed: whoever it is, it is not our host.
-        socket.destroy()
-      }
-    })
-    const gone = () => {
-      if (this.#gone) return
-      this.#gone = true
-      this.#events?.gone()
-    }
     socket.on("error", () => {})
-    socket.on("end", gone)
-    socket.on("close", gone)
+    socket.on("close", () => {
+      this.#gone = true
+    })
   }
 
   /** Connects and shows the token. Throws when nobody listens. */
@@ -54,11 +48,30 @@ export class Peer {
     })
   }
 
-  /** Hands over what came and what comes. */
-  listen(events: PeerEvents): void {
-    this.#events = events
-    for (const frame of this.#early.splice(0)) events.frame(frame)
-    if (this.#gone) events.gone()
+  /** Hands over what came and what comes; until then it waits in the kernel. */
+  listen({ frame: take, gone }: PeerEvents): void {
+    const reader = new FrameReader()
+    this.#socket.on("data", (chunk: Buffer) => {
+      try {
+        for (const frame of reader.push(chunk)) {
+          if (frame.kind === FRAME.input) this.#count(frame.payload.length)
+          take(frame)
+        }
+      } catch {
+        // Not what was agreed: whoever it is, it is not our host.
+        this.#socket.destroy()
+      }
+    })
+    // The host ends its side only when it leaves.
+    this.#socket.once("end", () => this.#socket.destroy())
+    if (this.#gone) gone()
+    else this.#socket.once("close", gone)
+  }
+
+  /** Tells the host that so many bytes of its input are the program's now: it may send as many more. */
+  taken(bytes: number): void {
+    this.#ahead -= bytes
+    this.tell(FRAME.taken, { bytes })
   }
 
   /** True when more waits for the host than may. */
@@ -73,22 +86,13 @@ export class Peer {
   }
 
   send(kind: number, bytes: Uint8Array): void {
-    if (this.#gone || this.#socket.destroyed) return
+    if (!this.#open) return
     for (const frame of encodeBytes(kind, bytes)) this.#socket.write(frame)
   }
 
   tell(kind: number, value?: unknown): void {
-    if (this.#gone || this.#socket.destroyed) return
+    if (!this.#open) return
     this.#socket.write(encodeFrame(kind, value === undefined ? "" : JSON.stringify(value)))
-  }
-
-  /** Stops reading what the host sends, and goes on. */
-  pause(): void {
-    this.#socket.pause()
-  }
-
-  resume(): void {
-    this.#socket.resume()
   }
 
   /** Resolves when all that was sent has left, or the host is gone. */
@@ -98,5 +102,14 @@ export class Peer {
       this.#socket.once("close", () => done())
       this.#socket.end(() => done())
     })
+  }
+
+  get #open(): boolean {
+    return !this.#gone && !this.#socket.destroyed && !this.#socket.writableEnded
+  }
+
+  #count(bytes: number): void {
+    this.#ahead += bytes
+    if (this.#ahead > AHEAD_MAX) throw new RangeError("more input than was agreed")
   }
 }

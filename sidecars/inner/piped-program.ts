@@ -2,44 +2,56 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process"
 import { constants } from "node:os"
 import type { Readable, Writable } from "node:stream"
-import { FRAME, type Frame, parsePayload, sessionSignal } from "../../src/policy/wire/session.ts"
+import {
+  FRAME,
+  type Frame,
+  parsePayload,
+  type SessionExit,
+  sessionSignal,
+} from "../../src/policy/wire/session.ts"
 import type { Peer } from "./peer.ts"
+import { hangUp, signalGroup } from "./process-session.ts"
+import { StartFault } from "./start-fault.ts"
 
 type Child = ChildProcessByStdio<Writable | null, Readable, Readable>
 
-/** Time to read what an ended program had written: one that it left behind may hold its pipes. In milliseconds. */
-const DRAIN_MS = 1000
+/**
+ * An ended program's last words are in its pipes already. One that it left behind may hold these open: silence for so
+ * long, in milliseconds, or so many bytes more than any pipe holds, and it was not the program.
+ */
+const SILENCE_MS = 1000
+const LAST_WORDS_BYTES = 4 * 1024 * 1024
 
 export class PipedProgram {
+  readonly #exit: (code: number) => SessionExit
   readonly #exited = Promise.withResolvers<number>()
   #peer: Peer | undefined
   #child: Child | undefined
   #gone = false
+  /** Output waits for the host */
+  #paused = false
+  /** Called with each piece of output, and when output goes on after a pause */
+  #heard: ((bytes: number) => void) | undefined
+
+  /** `exit` makes what the host is told at the end. */
+  constructor(exit: (code: number) => SessionExit = (code) => ({ code })) {
+    this.#exit = exit
+  }
 
   /**
-   * Starts the program, with the host's input or none; what it writes is read when a host has joined. Rejects when it
-   * cannot be started.
+   * Starts the program, with the host's input or none; what it writes is read when a host has joined. Throws a
+   * StartFault.
    */
   async start(
     argv: string[],
     { env, cwd, input }: { env: Record<string, string>; cwd: string; input: boolean },
   ): Promise<number> {
-    const [file = "", ...args] = argv
-    const child: Child = input
-      ? spawn(file, args, { stdio: ["pipe", "pipe", "pipe"], env, cwd })
-      : spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env, cwd })
-    child.stdin?.on("error", () => {})
-    child.once("exit", (code, signal) => {
-      void this.#end(child, code ?? 128 + (signal ? constants.signals[signal] : 0))
-    })
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", () => resolve())
-      child.once("error", (error) => reject(new Error(`cannot start ${file}: ${error.message}`)))
-    })
+    const child = await spawned(argv, { env, cwd, input })
     this.#child = child
     if (this.#peer !== undefined) this.#connect(child, this.#peer)
     // The host that asked for it left before it began.
     else if (this.#gone) this.#discard(child)
+    void child.exited.then((code) => this.#end(child, code))
     return child.pid ?? 0
   }
 
@@ -49,11 +61,17 @@ export class PipedProgram {
   }
 
   signal(name: NodeJS.Signals): void {
-    this.#child?.kill(name)
+    if (this.#child?.pid !== undefined) signalGroup(this.#child.pid, name)
+  }
+
+  /** Ends the program and what it started. */
+  hangUp(): void {
+    if (this.#child?.pid !== undefined) hangUp(this.#child.pid)
   }
 
   /** Joins the one host. `left` is called when it goes before the program ends. */
   join(peer: Peer, left?: () => void): void {
+    if (this.#peer !== undefined) throw new Error("its output goes to another host already")
     this.#peer = peer
     if (this.#child !== undefined) this.#connect(this.#child, peer)
     peer.listen({
@@ -76,44 +94,93 @@ export class PipedProgram {
   #read(from: Readable, kind: number, peer: Peer): void {
     from.on("data", (chunk: Buffer) => {
       peer.send(kind, chunk)
+      this.#heard?.(chunk.length)
       if (!peer.behind) return
       from.pause()
-      peer.onceDrained(() => from.resume())
+      this.#paused = true
+      peer.onceDrained(() => {
+        this.#paused = false
+        from.resume()
+        this.#heard?.(0)
+      })
     })
   }
 
   /** Nobody reads any more, and the program must not wait for it. */
   #discard(child: Child): void {
     child.stdin?.end()
+    this.#paused = false
     for (const stream of [child.stdout, child.stderr]) {
       stream.removeAllListeners("data")
+      stream.on("data", (chunk: Buffer) => this.#heard?.(chunk.length))
       stream.resume()
     }
   }
 
   #input({ kind, payload }: Frame, peer: Peer): void {
-    if (kind === FRAME.signal) this.signal(parsePayload(sessionSignal, payload).signal)
     const stdin = this.#child?.stdin
-    if (kind === FRAME.inputEnd) stdin?.end()
-    if (kind === FRAME.input && stdin?.write(payload) === false) {
-      peer.pause()
-      stdin.once("drain", () => peer.resume())
+    if (kind === FRAME.signal) this.signal(parsePayload(sessionSignal, payload).signal)
+    else if (kind === FRAME.inputEnd) stdin?.end()
+    else if (kind === FRAME.input) {
+      const taken = () => peer.taken(payload.length)
+      // What a program does not want is taken all the same: the host has an end of input to come to.
+      if (stdin?.writable) stdin.write(payload, taken)
+      else taken()
     }
   }
 
   async #end(child: Child, code: number): Promise<void> {
-    const drained = Promise.all([child.stdout, child.stderr].map(ended))
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>((done) => {
-      timer = setTimeout(done, DRAIN_MS)
-    })
-    // With a host that does not read the program's last words wait for it; without one nobody does.
-    await Promise.race([drained, ...(this.#peer?.behind ? [] : [late])])
-    clearTimeout(timer)
+    await this.#lastWords(child)
     const peer = this.#peer
-    peer?.tell(FRAME.exit, { code })
+    peer?.tell(FRAME.exit, this.#exit(code))
     await peer?.end()
     this.#exited.resolve(code)
+  }
+
+  /** Resolves when the program's output has been read to its end. While the host does not take it, it waits. */
+  async #lastWords(child: Child): Promise<void> {
+    const silence = Promise.withResolvers<void>()
+    let timer: NodeJS.Timeout | undefined
+    let bytes = 0
+    this.#heard = (more) => {
+      bytes += more
+      clearTimeout(timer)
+      if (bytes > LAST_WORDS_BYTES) silence.resolve()
+      timer = setTimeout(() => {
+        if (!this.#paused) silence.resolve()
+      }, SILENCE_MS)
+    }
+    this.#heard(0)
+    await Promise.race([Promise.all([child.stdout, child.stderr].map(ended)), silence.promise])
+    clearTimeout(timer)
+    this.#heard = undefined
+  }
+}
+
+/** The leader of a session of its own, so that a signal reaches what it started too. */
+async function spawned(
+  argv: string[],
+  { env, cwd, input }: { env: Record<string, string>; cwd: string; input: boolean },
+): Promise<Child & { exited: Promise<number> }> {
+  const [file = "", ...args] = argv
+  const options = { env, cwd, detached: true }
+  const exited = Promise.withResolvers<number>()
+  try {
+    const child: Child = input
+      ? spawn(file, args, { ...options, stdio: ["pipe", "pipe", "pipe"] })
+      : spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] })
+    // EPIPE: a program may stop reading whenever it likes.
+    child.stdin?.on("error", () => {})
+    child.once("exit", (code, signal) =>
+      exited.resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)),
+    )
+    await new Promise<void>((resolve, reject) => {
+      child.once("spawn", () => resolve())
+      child.once("error", reject)
+    })
+    return Object.assign(child, { exited: exited.promise })
+  } catch (error) {
+    throw new StartFault(file, error)
   }
 }
 

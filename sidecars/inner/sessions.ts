@@ -1,18 +1,25 @@
 /** The sessions of a sandbox: hosts that join the agent's streams, and commands that run beside the agent. */
+import { constants } from "node:os"
 import type { Launch, SessionRequest } from "../../src/policy/wire/lifeline.ts"
 import { FRAME } from "../../src/policy/wire/session.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { Peer } from "./peer.ts"
 import { PipedProgram } from "./piped-program.ts"
+import { StartFault } from "./start-fault.ts"
 import { TerminalProgram } from "./terminal-program.ts"
 
 type Exec = Extract<SessionRequest, { kind: "exec" }>
+type Attach = Extract<SessionRequest, { kind: "attach" }>
+
+/** Status of what was killed, as all is that is left when the agent has ended */
+const KILLED = 128 + constants.signals.SIGKILL
 
 export class Sessions {
   readonly #socket: string
   readonly #terminal = new TerminalProgram()
   readonly #pipes = new PipedProgram()
   #launch: Launch | undefined
+  #ended = false
 
   constructor(socket: string) {
     this.#socket = socket
@@ -37,30 +44,48 @@ export class Sessions {
     this.#launch = launch
   }
 
+  /** The agent has ended, and what runs beside it is ended now. */
+  agentEnded(): void {
+    this.#ended = true
+  }
+
   /** Joins a host to what it asked for; one that cannot be served is told. */
   async join(token: string, request: SessionRequest): Promise<void> {
     const peer = await Peer.connect(this.#socket, token)
     try {
       if (request.kind === "exec") await this.#exec(peer, request)
-      else if (request.size === undefined) this.#pipes.join(peer)
-      else this.#terminal.join(peer, request.size)
+      else this.#attach(peer, request)
     } catch (error) {
-      peer.tell(FRAME.fault, { reason: reasonOf(error).slice(0, 1024) })
+      const code = error instanceof StartFault ? { code: error.code } : {}
+      peer.tell(FRAME.fault, { reason: reasonOf(error).slice(0, 1024), ...code })
       await peer.end()
     }
   }
 
-  async #exec(peer: Peer, { argv, terminal }: Exec): Promise<void> {
-    if (this.#launch === undefined) throw new Error("the agent does not run yet")
-    const { env, cwd } = this.#launch
-    if (terminal === undefined) {
-      const program = new PipedProgram()
-      program.join(peer, () => program.signal("SIGHUP"))
-      await program.start(argv, { env, cwd, input: true })
+  #attach(peer: Peer, { size }: Attach): void {
+    const streams = this.#launch?.streams
+    if (size === undefined) {
+      if (streams === "terminal") throw new Error("its agent is on a terminal")
+      this.#pipes.join(peer)
       return
     }
-    const program = new TerminalProgram()
-    program.join(peer, terminal.size, () => program.signal("SIGHUP"))
+    if (streams === "pipes") throw new Error("its agent does one task, without a terminal")
+    this.#terminal.join(peer, size)
+  }
+
+  async #exec(peer: Peer, { argv, terminal }: Exec): Promise<void> {
+    if (this.#ended) throw new Error("its agent has ended")
+    if (this.#launch === undefined) throw new Error("its agent does not run yet")
+    const { env, cwd } = this.#launch
+    const exit = (code: number) => (this.#ended && code === KILLED ? { code, agent_ended: true } : { code })
+    if (terminal === undefined) {
+      const program = new PipedProgram(exit)
+      await program.start(argv, { env, cwd, input: true })
+      program.join(peer, () => program.hangUp())
+      return
+    }
+    const program = new TerminalProgram(exit)
+    program.join(peer, terminal.size, () => program.hangUp())
     program.start(argv, { ...env, TERM: terminal.term || "dumb" }, cwd)
   }
 }

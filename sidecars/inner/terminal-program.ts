@@ -7,13 +7,15 @@ import {
   FRAME,
   type Frame,
   parsePayload,
+  type SessionExit,
   sessionSignal,
   type TerminalSize,
   terminalSize,
 } from "../../src/policy/wire/session.ts"
-import { reasonOf } from "../../src/runtime/error.ts"
 import { type PtyProcess, type PtyRequest, spawnOnPty } from "../../src/runtime/pty.ts"
 import type { Peer } from "./peer.ts"
+import { hangUp } from "./process-session.ts"
+import { StartFault } from "./start-fault.ts"
 
 /** Recent output that is kept for whoever joins, in bytes: some full screens of a colourful program. */
 const SCREEN_BYTES = 256 * 1024
@@ -31,22 +33,36 @@ interface Viewer {
 }
 
 export class TerminalProgram {
+  readonly #exit: (code: number) => SessionExit
   readonly #screen = new ScreenBuffer(SCREEN_BYTES)
   readonly #viewers = new Set<Viewer>()
   #program: PtyProcess | undefined
   #size: TerminalSize = UNSEEN
   #early: Uint8Array[] = []
   #earlyBytes = 0
+  /** Input that the terminal has and the program has not, by who sent it, in bytes */
+  #untaken: { peer: Peer; bytes: number }[] = []
   #exited = Promise.withResolvers<number>()
+  #over = false
   #left: (() => void) | undefined
 
-  /** Starts the program. Throws when it cannot be started. */
+  /** `exit` makes what hosts are told at the end. */
+  constructor(exit: (code: number) => SessionExit = (code) => ({ code })) {
+    this.#exit = exit
+  }
+
+  /** Starts the program. Throws a StartFault. */
   start(argv: string[], env: Record<string, string>, cwd: string): number {
-    const { rows, columns } = this.#size
-    const program = spawn(argv, { env, cwd, rows, columns, output: (chunk) => this.#output(chunk) })
+    const program = spawn(argv, {
+      ...{ env, cwd, ...this.#size },
+      output: (chunk) => this.#output(chunk),
+      drained: () => this.#drained(),
+    })
     this.#program = program
     for (const { peer } of this.#viewers) peer.tell(FRAME.begun)
     for (const bytes of this.#early.splice(0)) program.write(bytes)
+    // The host that asked for it left before it began.
+    if (this.#viewers.size === 0) this.#left?.()
     void program.exited.then((code) => this.#end(code))
     return program.pid
   }
@@ -58,6 +74,11 @@ export class TerminalProgram {
 
   signal(name: NodeJS.Signals): void {
     this.#program?.signal(name)
+  }
+
+  /** Ends the program and what it started. */
+  hangUp(): void {
+    if (this.#program !== undefined) hangUp(this.#program.pid)
   }
 
   /** Joins a host with a window of that size. `left` is called when the last one has gone. */
@@ -73,7 +94,7 @@ export class TerminalProgram {
     }
     this.#viewers.add(viewer)
     peer.listen({
-      frame: (frame) => this.#input(frame),
+      frame: (frame) => this.#input(frame, peer),
       gone: () => {
         this.#viewers.delete(viewer)
         if (this.#viewers.size === 0) this.#left?.()
@@ -81,19 +102,25 @@ export class TerminalProgram {
     })
   }
 
-  #input({ kind, payload }: Frame): void {
+  #input({ kind, payload }: Frame, peer: Peer): void {
     if (kind === FRAME.resize) this.#resize(parsePayload(terminalSize, payload))
     else if (kind === FRAME.signal) this.signal(parsePayload(sessionSignal, payload).signal)
-    else if (kind === FRAME.input) this.#type(payload)
+    else if (kind === FRAME.input) this.#type(payload, peer)
   }
 
-  #type(bytes: Uint8Array): void {
-    if (this.#program !== undefined) {
+  #type(bytes: Uint8Array, peer: Peer): void {
+    if (this.#program !== undefined && !this.#over) {
+      this.#untaken.push({ peer, bytes: bytes.length })
       this.#program.write(bytes)
       return
     }
+    peer.taken(bytes.length)
     this.#earlyBytes += bytes.length
     if (this.#earlyBytes <= EARLY_INPUT_BYTES) this.#early.push(Uint8Array.from(bytes))
+  }
+
+  #drained(): void {
+    for (const { peer, bytes } of this.#untaken.splice(0)) peer.taken(bytes)
   }
 
   #output(chunk: Uint8Array): void {
@@ -109,6 +136,7 @@ export class TerminalProgram {
   #catchUp(viewer: Viewer): void {
     viewer.behind = true
     viewer.peer.onceDrained(() => {
+      if (!viewer.behind) return
       viewer.behind = false
       viewer.peer.send(FRAME.output, this.#screen.replay())
     })
@@ -133,8 +161,15 @@ export class TerminalProgram {
   }
 
   async #end(code: number): Promise<void> {
+    this.#over = true
+    this.#drained()
     const peers = [...this.#viewers].map(({ peer }) => peer)
-    for (const peer of peers) peer.tell(FRAME.exit, { code })
+    for (const viewer of this.#viewers) {
+      // Its screen has the last words too.
+      if (viewer.behind) viewer.peer.send(FRAME.output, this.#screen.replay())
+      viewer.behind = false
+      viewer.peer.tell(FRAME.exit, this.#exit(code))
+    }
     this.#exited.resolve(code)
     await Promise.all(peers.map((peer) => peer.end()))
   }
@@ -144,6 +179,6 @@ function spawn(argv: string[], request: PtyRequest): PtyProcess {
   try {
     return spawnOnPty(argv, request)
   } catch (error) {
-    throw new Error(`cannot start ${argv[0]}: ${reasonOf(error)}`)
+    throw new StartFault(argv[0] ?? "", error)
   }
 }

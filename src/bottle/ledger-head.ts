@@ -6,6 +6,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import { join } from "node:path"
 import * as z from "zod/mini"
+import { once } from "../policy/lazy.ts"
 import { type LedgerFault, type LedgerHead, ledgerHead } from "../policy/ledger.ts"
 import { createDurably, fileError, readBounded, writeDurably } from "../runtime/durable-file.ts"
 import { BottleError } from "../runtime/error.ts"
@@ -19,13 +20,15 @@ const HEAD_MAX_BYTES = 4096
 /** Time that another command may take to write the same head, in milliseconds */
 const LOCK_WAIT_MS = 5_000
 
-const remembered = z.strictObject({
-  /** Schema version of this file */
-  version: z.literal(1),
-  head: ledgerHead,
-  /** HMAC-SHA256 over identity and head, hex */
-  mac: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
-})
+const remembered = once(() =>
+  z.strictObject({
+    /** Schema version of this file */
+    version: z.literal(1),
+    head: ledgerHead(),
+    /** HMAC-SHA256 over identity and head, hex */
+    mac: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+  }),
+)
 
 type Recalled = { head: LedgerHead | undefined } | { fault: LedgerFault }
 
@@ -68,7 +71,7 @@ export async function recallHead(state: State): Promise<Recalled> {
   } catch {
     return changed
   }
-  const read = remembered.safeParse(value)
+  const read = remembered().safeParse(value)
   if (!read.success) return changed
   const { head, mac } = read.data
   const expected = authenticate(await ledgerKey(state.home), state.identity, head)

@@ -1,7 +1,7 @@
 /** `bottle start [agent]`: preflight, question, launch, session, settlement. */
 
 import { statSync } from "node:fs"
-import { resolve } from "node:path"
+import { isAbsolute, relative, resolve } from "node:path"
 import { defineCommand } from "citty"
 import { usageError } from "../runtime/error.ts"
 import type { StartSpec } from "../session/prepare.ts"
@@ -31,7 +31,7 @@ export default defineCommand({
     const spec: StartSpec = {
       agent,
       ...(args.backend === undefined ? {} : { backend: args.backend }),
-      ...(args.cwd ? { cwd: workspaceSource(context.cwd) } : {}),
+      ...(args.cwd ? { cwd: workspaceSource(context.cwd, context.home) } : {}),
       ...sessionSpec(args, rawArgs),
     }
     return runSession(spec, { ...context, manifests: () => manifests }, sessionOptions(args))
@@ -39,7 +39,15 @@ export default defineCommand({
 })
 
 /** A linked worktree's `.git` is a file that points out of the folder: a copy of it would not be a repository. */
-function workspaceSource(cwd: string): string {
+function workspaceSource(cwd: string, home: string): string {
+  const name = relative(cwd, home)
+  if (name === "" || !(name.startsWith("..") || isAbsolute(name))) {
+    throw usageError(
+      `${cwd} cannot be copied into a bottle`,
+      "Start from the folder of one project",
+      `it holds bottle's own folder, ${home}, with the keys and the work of other bottles`,
+    )
+  }
   const git = statSync(resolve(cwd, ".git"), { throwIfNoEntry: false })
   if (git?.isFile()) {
     throw usageError(

@@ -3,6 +3,7 @@ import { type Document, parseDocument, stringify } from "yaml"
 import * as z from "zod/mini"
 import { parseCidr } from "../policy/address.ts"
 import { canonicalHostRule } from "../policy/host.ts"
+import { once } from "../policy/lazy.ts"
 import { canonicalPathRule } from "../policy/path.ts"
 import { type Policy, policy, type Route, route } from "../policy/schema.ts"
 import { BottleError } from "../runtime/error.ts"
@@ -14,9 +15,11 @@ const HEAD = `# Live routes of this bottle. Saved and valid, they take effect at
 # intercept, scheme, private (address ranges). Credentials cannot be added here: they are loaded at start.
 `
 
-const routesFile = z.strictObject({
-  routes: z.array(z.partial(route, { intercept: true, scheme: true, private: true, origin: true })),
-})
+const routesFile = once(() =>
+  z.strictObject({
+    routes: z.array(z.partial(route(), { intercept: true, scheme: true, private: true, origin: true })),
+  }),
+)
 
 /** The policy that is live now. Throws a BottleError when the gateway is empty. */
 export async function livePolicy(client: ControlClient, identity: string): Promise<Policy> {
@@ -39,7 +42,7 @@ export function parseRoutes(text: string, live: Policy): Policy {
   const document = parseDocument(text, { uniqueKeys: true })
   const fault = document.errors[0]
   if (fault !== undefined) throw broken(fault.message)
-  const read = routesFile.safeParse(plain(document), IN_ENGLISH)
+  const read = routesFile().safeParse(plain(document), IN_ENGLISH)
   if (!read.success) throw broken(schemaFault(read.error, "routes"))
   const hosts = new Set<string>()
   const credentials = new Set(live.routes.flatMap((entry) => entry.auth?.credential ?? []))
@@ -73,7 +76,7 @@ export function parseRoutes(text: string, live: Policy): Policy {
       origin: entry.origin ?? "edit",
     } as Route
   })
-  const next = policy.safeParse({ ...live, generation: live.generation + 1, routes }, IN_ENGLISH)
+  const next = policy().safeParse({ ...live, generation: live.generation + 1, routes }, IN_ENGLISH)
   if (next.success) return next.data
   throw broken(schemaFault(next.error, "routes"))
 }

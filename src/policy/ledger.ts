@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import * as z from "zod/mini"
+import { once } from "./lazy.ts"
 
 /** Most details of one event: a daemon that was taken over must not make lines that no reader takes. */
 const DETAILS_MAX = 24
@@ -15,41 +16,47 @@ const DETAILS_MAX = 24
 export const LEDGER_LINE_MAX = 256 * 1024
 
 /** What a daemon reports; init adds time, number and chain. Values are never secrets, nor hold them. */
-export const ledgerEvent = z.strictObject({
-  /** Daemon that reports: `init`, `egress`, `git-gate`, `supervise`, `inner` */
-  by: z.string().check(z.regex(/^[a-z-]{1,32}$/)),
-  /** Kind of event, kebab-case: `allow`, `deny`, `policy-load`, `daemon-start`, ... */
-  kind: z.string().check(z.regex(/^[a-z0-9-]{1,48}$/)),
-  /** Details by snake_case name, short strings and numbers only */
-  data: z
-    .record(
-      z.string().check(z.regex(/^[a-z0-9_]{1,48}$/)),
-      z.union([z.string().check(z.maxLength(1024)), z.number(), z.boolean()]),
-    )
-    .check(z.refine((data) => Object.keys(data).length <= DETAILS_MAX, `at most ${DETAILS_MAX} details`)),
-})
+export const ledgerEvent = once(() =>
+  z.strictObject({
+    /** Daemon that reports: `init`, `egress`, `git-gate`, `supervise`, `inner` */
+    by: z.string().check(z.regex(/^[a-z-]{1,32}$/)),
+    /** Kind of event, kebab-case: `allow`, `deny`, `policy-load`, `daemon-start`, ... */
+    kind: z.string().check(z.regex(/^[a-z0-9-]{1,48}$/)),
+    /** Details by snake_case name, short strings and numbers only */
+    data: z
+      .record(
+        z.string().check(z.regex(/^[a-z0-9_]{1,48}$/)),
+        z.union([z.string().check(z.maxLength(1024)), z.number(), z.boolean()]),
+      )
+      .check(z.refine((data) => Object.keys(data).length <= DETAILS_MAX, `at most ${DETAILS_MAX} details`)),
+  }),
+)
 
-export const ledgerEntry = z.extend(ledgerEvent, {
-  /** Counts from 1 without gaps */
-  seq: z.int().check(z.gte(1)),
-  /** RFC 3339 time with milliseconds, UTC */
-  at: z.string().check(z.regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/)),
-  /** Chain value of the entry before, hex; 64 zeros for the first */
-  prev: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
-  /** SHA-256 over the canonical form of this entry without `hash`, hex */
-  hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
-})
+export const ledgerEntry = once(() =>
+  z.extend(ledgerEvent(), {
+    /** Counts from 1 without gaps */
+    seq: z.int().check(z.gte(1)),
+    /** RFC 3339 time with milliseconds, UTC */
+    at: z.string().check(z.regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/)),
+    /** Chain value of the entry before, hex; 64 zeros for the first */
+    prev: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+    /** SHA-256 over the canonical form of this entry without `hash`, hex */
+    hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+  }),
+)
 
-export const ledgerHead = z.strictObject({
-  /** Number of the last entry, 0 when there is none */
-  seq: z.int().check(z.gte(0)),
-  /** Chain value of the last entry */
-  hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
-})
+export const ledgerHead = once(() =>
+  z.strictObject({
+    /** Number of the last entry, 0 when there is none */
+    seq: z.int().check(z.gte(0)),
+    /** Chain value of the last entry */
+    hash: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+  }),
+)
 
-export type LedgerEvent = z.infer<typeof ledgerEvent>
-export type LedgerEntry = z.infer<typeof ledgerEntry>
-export type LedgerHead = z.infer<typeof ledgerHead>
+export type LedgerEvent = z.infer<ReturnType<typeof ledgerEvent>>
+export type LedgerEntry = z.infer<ReturnType<typeof ledgerEntry>>
+export type LedgerHead = z.infer<ReturnType<typeof ledgerHead>>
 
 export const EMPTY_HEAD: LedgerHead = { seq: 0, hash: "0".repeat(64) }
 

@@ -10,6 +10,8 @@ export interface PtyRequest {
   columns: number
   /** What the program writes; it comes as it comes, because the runtime cannot pause a terminal */
   output(chunk: Uint8Array): void
+  /** All that was written to the program has left for its terminal */
+  drained?(): void
 }
 
 export interface PtyProcess {
@@ -30,6 +32,8 @@ export function spawnOnPty(argv: string[], request: PtyRequest): PtyProcess {
       cols: request.columns,
       rows: request.rows,
       data: (_terminal, chunk) => request.output(chunk),
+      // Called after each write, also where nothing had to wait.
+      drain: () => request.drained?.(),
     },
   })
   const terminal = child.terminal

@@ -29,7 +29,7 @@ export async function* readKeptLedger(bottle: {
 
 function parse(line: string, path: string): LedgerEntry {
   try {
-    return ledgerEntry.parse(JSON.parse(line))
+    return ledgerEntry().parse(JSON.parse(line))
   } catch (error) {
     throw new BottleError({ what: `${path} holds a line that is no ledger entry`, cause: error })
   }

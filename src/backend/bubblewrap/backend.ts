@@ -76,7 +76,7 @@ async function collectBottle(home: string, identity: string): Promise<Remains> {
   const content = await readBounded(join(placesOf(home, identity).state.gateway, "exit.json"), EXIT_MAX)
   if (content === undefined) return {}
   try {
-    const exit = exitNote.safeParse(JSON.parse(content.toString())).data
+    const exit = exitNote().safeParse(JSON.parse(content.toString())).data
     return exit === undefined ? {} : { exit }
   } catch (error) {
     throw new BottleError({ what: `How ${identity} ended cannot be read`, why: String(error) })

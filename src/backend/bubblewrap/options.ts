@@ -1,4 +1,5 @@
 /** What a sandbox is made of, as options of bwrap: pure, and the place to read what the wall consists of. */
+import { dirname } from "node:path"
 import { AGENT_GID, AGENT_HOME, AGENT_UID, SOCKET_DIR, WORKSPACE } from "../../policy/paths.ts"
 import type { ProgramArgument } from "../../policy/wire/keeper.ts"
 import type { SidecarProgram } from "../../runtime/program.ts"
@@ -8,6 +9,9 @@ import { SYSTEM_PATH } from "./system.ts"
 /** Where a program of ours is inside, and its folder if it has one. */
 export const PROGRAM_INSIDE = "/opt/bottle/bottle"
 export const BUNDLE_INSIDE = "/opt/bottle/bundle"
+
+/** Room for the one name in a mount that holds nothing else, in bytes */
+const PARENT_BYTES = 64 * 1024
 
 /** What every sandbox of ours gets, the agent's and the daemons'. */
 export interface Confinement {
@@ -37,10 +41,22 @@ export function sandboxOptions(
     ...mounts.system.flatMap(byPath),
     ...base(confinement),
     ...mounts.tool.flatMap(byReach),
-    ...["--dir", SOCKET_DIR, "--ro-bind", { path: folders.sockets }, SOCKET_DIR],
+    ...gatewaySockets(folders.sockets),
     ...["--bind", { path: folders.home }, AGENT_HOME],
     ...["--bind", { path: folders.workspace }, WORKSPACE],
     ...sealed(confinement, `${AGENT_HOME}/.local/bin:${SYSTEM_PATH.join(":")}`),
+  ]
+}
+
+/**
+ * Below a mount of their own, which is read-only too: a mount cannot be moved, but a folder that holds one can, and
+ * then inner would look for the gateway at a place that the agent has made.
+ */
+function gatewaySockets(from: string): ProgramArgument[] {
+  const parent = dirname(SOCKET_DIR)
+  return [
+    ...["--size", String(PARENT_BYTES), "--perms", "0755", "--tmpfs", parent, "--dir", SOCKET_DIR],
+    ...["--ro-bind", { path: from }, SOCKET_DIR, "--remount-ro", parent],
   ]
 }
 

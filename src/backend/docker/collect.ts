@@ -66,7 +66,7 @@ async function copyLedger(container: string, folder: string): Promise<Remains["e
 /** A note that is not whole counts as none: how the agent ended was not seen. */
 function parseExit(text: string): Remains["exit"] {
   try {
-    return exitNote.safeParse(JSON.parse(text)).data
+    return exitNote().safeParse(JSON.parse(text)).data
   } catch {
     return undefined
   }

@@ -2,8 +2,11 @@
  * A session: the standard streams of the agent, or of a command run beside it, between the host program and inner.
  * The host asks over a control connection (`attach`, `exec`); init answers `joined` and from then on passes bytes
  * between that connection and one that inner makes, in frames: one byte of kind, four of length (big endian), payload.
+ * inner always reads, so that a signal is never stuck behind input that nobody takes: the host sends no more input than
+ * INPUT_WINDOW ahead of what inner has told to be taken (the window of RFC 4254, section 5.2).
  */
 import * as z from "zod/mini"
+import { once } from "../lazy.ts"
 
 /** Kinds of frames; those to inner are below 16. */
 export const FRAME = {
@@ -23,31 +26,61 @@ export const FRAME = {
   exit: 19,
   /** JSON of `sessionFault`: there is no such program; the last frame */
   fault: 20,
+  /** JSON of `sessionTaken`: the program has taken that much of its input */
+  taken: 21,
 } as const
 
 /** Longest payload of a frame, in bytes. */
 export const FRAME_MAX = 256 * 1024
+/** Input that the host may send ahead, in bytes: enough to fill any pipe between the two ends. */
+export const INPUT_WINDOW = 1024 * 1024
+/** Longest command that a session runs, all arguments together, in bytes; in JSON a byte can take six */
+export const COMMAND_MAX = 512 * 1024
 const HEAD = 5
 
-export const terminalSize = z.strictObject({
-  rows: z.int().check(z.gte(1), z.lte(4096)),
-  columns: z.int().check(z.gte(1), z.lte(4096)),
-})
+export const terminalSize = once(() =>
+  z.strictObject({
+    rows: z.int().check(z.gte(1), z.lte(4096)),
+    columns: z.int().check(z.gte(1), z.lte(4096)),
+  }),
+)
 
-export const sessionSignal = z.strictObject({
-  signal: z.enum(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]),
-})
+export const sessionSignal = once(() =>
+  z.strictObject({
+    signal: z.enum(["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"]),
+  }),
+)
 
-/** How the program ended: its status, or 128 plus the signal's number */
-export const sessionExit = z.strictObject({ code: z.int().check(z.gte(0), z.lte(255)) })
+export const sessionExit = once(() =>
+  z.strictObject({
+    /** Status of the program, or 128 plus the signal's number */
+    code: z.int().check(z.gte(0), z.lte(255)),
+    /** True when it was ended because the bottle's agent had ended */
+    agent_ended: z.optional(z.boolean()),
+  }),
+)
 
-/** Why the program could not be started */
-export const sessionFault = z.strictObject({ reason: z.string().check(z.maxLength(1024)) })
+export const sessionFault = once(() =>
+  z.strictObject({
+    /** Why the program could not be started, for people */
+    reason: z.string().check(z.maxLength(1024)),
+    /** What a shell would leave with: 127 where there is no such program, 126 for one that cannot run */
+    code: z.optional(z.int().check(z.gte(126), z.lte(127))),
+  }),
+)
+
+export const sessionTaken = once(() =>
+  z.strictObject({
+    /** Input that is the program's now, in bytes since it was told last */
+    bytes: z.int().check(z.gte(0)),
+  }),
+)
 
 /** First line that inner writes on its connection: proves that it was asked. */
-export const sessionHello = z.strictObject({ token: z.string().check(z.maxLength(64)) })
+export const sessionHello = once(() => z.strictObject({ token: z.string().check(z.maxLength(64)) }))
 
-export type TerminalSize = z.infer<typeof terminalSize>
+export type TerminalSize = z.infer<ReturnType<typeof terminalSize>>
+export type SessionExit = z.infer<ReturnType<typeof sessionExit>>
 
 export interface Frame {
   kind: number
@@ -108,6 +141,6 @@ export class FrameReader {
 }
 
 /** The JSON of a frame's payload, checked. Throws for anything else. */
-export function parsePayload<T>(schema: z.ZodMiniType<T>, payload: Buffer): T {
-  return schema.parse(JSON.parse(payload.toString()))
+export function parsePayload<T>(schema: () => z.ZodMiniType<T>, payload: Buffer): T {
+  return schema().parse(JSON.parse(payload.toString()))
 }
