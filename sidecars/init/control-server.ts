@@ -77,20 +77,23 @@ async function serveStreams(
   output: Writable,
   { handler, head, gone }: Service,
 ): Promise<void> {
+  let session: Socket | undefined
   try {
-    for await (const line of readLines(input, CONTROL_LINE_MAX, { keepOpen: true })) {
+    requests: for await (const line of readLines(input, CONTROL_LINE_MAX, { keepOpen: true })) {
       for await (const answer of answers(line, handler, gone, head)) {
-        if (!("session" in answer)) {
-          await writeLine(output, answer)
-          continue
+        if ("session" in answer) {
+          session = answer.session
+          await writeLine(output, answer.answer)
+          break requests
         }
-        await writeLine(output, answer.answer)
-        await join(input, output, answer.session)
-        return
+        await writeLine(output, answer)
       }
     }
+    // Behind the loop: as long as its iterator listens for "readable", a stream does not flow.
+    if (session !== undefined) await join(input, output, session)
   } catch {
     // The client left, or sent a line beyond the bound: either way nobody listens any more.
+    session?.destroy()
   }
 }
 
