@@ -203,6 +203,7 @@ const TCP_ULP = 31
 const [TIOCSTI, TIOCLINUX, TIOCCONS, TIOCSETD] = [0x5412, 0x541c, 0x541d, 0x5423]
 /** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET; NEWTIME is a bit of clone's exit signal */
 const CLONE_NEW = 0x7e020000
+const F_SETLEASE = 1024
 const [PER_LINUX, PER_LINUX32, ADDR_NO_RANDOMIZE, QUERY] = [0, 0x8, 0x40000, 0xffffffff]
 
 const inet: ArgumentTest = { argument: 0, is: "oneOf", values: [AF_INET, AF_INET6] }
@@ -253,6 +254,13 @@ export const ARGUMENT_RULES: readonly ArgumentRule[] = [
     errno: "EPROTONOSUPPORT",
     when: "an internet socket has another protocol than TCP and UDP",
     why: "the same for protocols that hide behind an ordinary type: SCTP, MPTCP, SMC, ping (CVE-2015-3636); Go takes the refusal of MPTCP as a kernel without it",
+  },
+  {
+    calls: ["fcntl"],
+    tests: [{ argument: 1, is: "oneOf", values: [F_SETLEASE] }],
+    errno: "EPERM",
+    when: "the command is F_SETLEASE",
+    why: "makes whoever opens the file outside wait, up to 45 seconds: an ordinary user's agent owns, by its uid, the files of that user that it may only read. File servers use it",
   },
   {
     calls: ["setsockopt"],
