@@ -140,8 +140,8 @@ const ATTEMPTS: Attempt[] = [
   attempt("socket", "EPROTONOSUPPORT", [2, 1, 262], true),
   attempt("setsockopt", "ENOENT", [-1, 6, 31, "buffer", 3]),
   // F_SETLEASE with F_WRLCK.
-  attempt("fcntl", "EPERM", [-1, 1024, 1]),
-  attempt("fcntl", "EPERM", [-1, high(1024), 1]),
+  attempt("fcntl", "EPERM", [0, 1024, 1]),
+  attempt("fcntl", "EPERM", [0, high(1024), 1]),
   attempt("personality", "EPERM", [0x400000]),
 ]
 

@@ -24,7 +24,7 @@ const ARCHES = [
       [0, 336],
       [424, 469],
     ],
-    call: { clone: 56, ioctl: 16, personality: 135, setsockopt: 54, socket: 41, socketpair: 53 },
+    call: { clone: 56, fcntl: 72, ioctl: 16, personality: 135, setsockopt: 54, socket: 41, socketpair: 53 },
     refused: {
       // ptrace, perf_event_open, process_vm_*, kcmp, bpf, userfaultfd, io_uring_*, pidfd_getfd, process_madvise
       EPERM: [101, 298, 310, 311, 312, 321, 323, 425, 426, 427, 438, 440].concat(
@@ -57,7 +57,15 @@ const ARCHES = [
       [260, 294],
       [424, 469],
     ],
-    call: { clone: 220, ioctl: 29, personality: 92, setsockopt: 208, socket: 198, socketpair: 199 },
+    call: {
+      clone: 220,
+      fcntl: 25,
+      ioctl: 29,
+      personality: 92,
+      setsockopt: 208,
+      socket: 198,
+      socketpair: 199,
+    },
     refused: {
       EPERM: [117, 241, 270, 271, 272, 280, 282, 425, 426, 427, 438, 440].concat(
         [41, 51, 40, 39, 428, 429, 430, 431, 432, 433, 442, 467],
@@ -213,6 +221,12 @@ describe.each(ARCHES)("the filter of $arch", ({ arch, audit, foreign, assigned, 
     ] as const) {
       expect(verdict(call.setsockopt, 3, level, option)).toBe(ALLOW)
     }
+  })
+
+  test("lets a program lock a file, and take no lease on it", () => {
+    // F_GETFD, F_SETLK, F_OFD_SETLK, F_GETLEASE, F_DUPFD_CLOEXEC.
+    for (const command of [1, 6, 37, 1025, 1030]) expect(verdict(call.fcntl, 3, command)).toBe(ALLOW)
+    expect(verdict(call.fcntl, 3, 1024)).toBe(EPERM)
   })
 
   test("lets a program ask for its personality and fix its layout, and nothing else", () => {

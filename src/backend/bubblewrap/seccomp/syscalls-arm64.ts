@@ -26,6 +26,7 @@ export const ARM64 = {
     delete_module: 106,
     fanotify_init: 262,
     fanotify_mark: 263,
+    fcntl: 25,
     finit_module: 273,
     fsconfig: 431,
     fsmount: 432,

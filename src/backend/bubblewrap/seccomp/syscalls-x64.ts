@@ -28,6 +28,7 @@ export const X64 = {
     delete_module: 176,
     fanotify_init: 300,
     fanotify_mark: 301,
+    fcntl: 72,
     finit_module: 313,
     fsconfig: 431,
     fsmount: 432,
