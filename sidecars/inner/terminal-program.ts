@@ -3,6 +3,7 @@
  * hosts join and leave, each sees first what the screen has now.
  */
 import { ScreenBuffer } from "../../src/policy/terminal/replay.ts"
+import { QuestionFilter } from "../../src/policy/terminal/unasked.ts"
 import {
   FRAME,
   type Frame,
@@ -26,8 +27,13 @@ const SMALLER_MS = 150
 /** What a terminal has that nobody looks at yet. */
 const UNSEEN: TerminalSize = { rows: 24, columns: 80 }
 
+/** Time a host has to take the program's last output, in milliseconds: one that was stopped must not hold the bottle. */
+const LAST_OUTPUT_MS = 2000
+
 interface Viewer {
   peer: Peer
+  /** Its window; absent for one that only looks on */
+  size: TerminalSize | undefined
   /** Did not read for so long that its screen is sent anew when it does */
   behind: boolean
 }
@@ -35,7 +41,10 @@ interface Viewer {
 export class TerminalProgram {
   readonly #exit: (code: number) => SessionExit
   readonly #screen = new ScreenBuffer(SCREEN_BYTES)
+  /** In the order in which they joined: the terminal of the first one answers the program's questions */
   readonly #viewers = new Set<Viewer>()
+  /** What all but the first get; absent while there is one at most */
+  #unasked: QuestionFilter | undefined
   #program: PtyProcess | undefined
   #size: TerminalSize = UNSEEN
   #early: Uint8Array[] = []
@@ -67,7 +76,7 @@ export class TerminalProgram {
     return program.pid
   }
 
-  /** Exit status; every host has it by then. */
+  /** Exit status; every host that reads has it by then. */
   get exited(): Promise<number> {
     return this.#exited.promise
   }
@@ -83,29 +92,36 @@ export class TerminalProgram {
 
   /** Joins a host with a window of that size. `left` is called when the last one has gone. */
   join(peer: Peer, size: TerminalSize | undefined, left?: () => void): void {
-    const viewer: Viewer = { peer, behind: false }
+    const viewer: Viewer = { peer, size, behind: false }
     this.#left = left
-    const asBefore = size !== undefined && this.#isSize(size)
-    if (size !== undefined) this.#resize(size)
+    this.#viewers.add(viewer)
+    if (this.#viewers.size === 2) this.#unasked = new QuestionFilter(this.#screen.partial())
+    const asBefore = !this.#fit()
     if (this.#program !== undefined) {
       peer.tell(FRAME.begun)
-      peer.send(FRAME.output, this.#screen.replay())
+      this.#showAll(viewer)
       if (asBefore) this.#redraw()
     }
-    this.#viewers.add(viewer)
-    peer.listen({
-      frame: (frame) => this.#input(frame, peer),
-      gone: () => {
-        this.#viewers.delete(viewer)
-        if (this.#viewers.size === 0) this.#left?.()
-      },
-    })
+    peer.listen({ frame: (frame) => this.#input(viewer, frame), gone: () => this.#leave(viewer) })
   }
 
-  #input({ kind, payload }: Frame, peer: Peer): void {
-    if (kind === FRAME.resize) this.#resize(parsePayload(terminalSize, payload))
-    else if (kind === FRAME.signal) this.signal(parsePayload(sessionSignal, payload).signal)
-    else if (kind === FRAME.input) this.#type(payload, peer)
+  #leave(viewer: Viewer): void {
+    const first = this.#isFirst(viewer)
+    this.#viewers.delete(viewer)
+    const [next] = this.#viewers
+    if (next === undefined) this.#left?.()
+    // It has got whole sequences only, and goes on in the midst of one.
+    else if (first && !next.behind) next.peer.send(FRAME.output, this.#unasked?.partial() ?? new Uint8Array())
+    if (this.#viewers.size < 2) this.#unasked = undefined
+    this.#fit()
+  }
+
+  #input(viewer: Viewer, { kind, payload }: Frame): void {
+    if (kind === FRAME.resize) {
+      viewer.size = parsePayload(terminalSize, payload)
+      this.#fit()
+    } else if (kind === FRAME.signal) this.signal(parsePayload(sessionSignal, payload).signal)
+    else if (kind === FRAME.input) this.#type(payload, viewer.peer)
   }
 
   #type(bytes: Uint8Array, peer: Peer): void {
@@ -125,10 +141,11 @@ export class TerminalProgram {
 
   #output(chunk: Uint8Array): void {
     this.#screen.push(chunk)
+    const unasked = this.#unasked?.push(chunk)
     for (const viewer of this.#viewers) {
       if (viewer.behind) continue
       if (viewer.peer.behind) this.#catchUp(viewer)
-      else viewer.peer.send(FRAME.output, chunk)
+      else viewer.peer.send(FRAME.output, this.#isFirst(viewer) ? chunk : (unasked ?? chunk))
     }
   }
 
@@ -138,18 +155,34 @@ export class TerminalProgram {
     viewer.peer.onceDrained(() => {
       if (!viewer.behind) return
       viewer.behind = false
-      viewer.peer.send(FRAME.output, this.#screen.replay())
+      this.#showAll(viewer)
     })
   }
 
-  #isSize({ rows, columns }: TerminalSize): boolean {
-    return this.#size.rows === rows && this.#size.columns === columns
+  /** Whole sequences for those that get no other ones. */
+  #showAll(viewer: Viewer): void {
+    const all = this.#screen.replay()
+    const shown = this.#isFirst(viewer) ? all : all.subarray(0, all.length - this.#screen.partial().length)
+    if (shown.length === 0) return
+    viewer.peer.tell(FRAME.screen)
+    viewer.peer.send(FRAME.output, shown)
   }
 
-  #resize(size: TerminalSize): void {
-    if (this.#isSize(size)) return
-    this.#size = size
-    this.#program?.resize(size.rows, size.columns)
+  #isFirst(viewer: Viewer): boolean {
+    const [first] = this.#viewers
+    return viewer === first
+  }
+
+  /** The smallest of all windows, so that everyone sees all of it. Answers whether that is another size than before. */
+  #fit(): boolean {
+    const sizes = [...this.#viewers].flatMap(({ size }) => size ?? [])
+    if (sizes.length === 0) return false
+    const rows = Math.min(...sizes.map((size) => size.rows))
+    const columns = Math.min(...sizes.map((size) => size.columns))
+    if (rows === this.#size.rows && columns === this.#size.columns) return false
+    this.#size = { rows, columns }
+    this.#program?.resize(rows, columns)
+    return true
   }
 
   /** Programs draw their screen anew when its size changes: for a moment it is one line smaller. */
@@ -163,15 +196,16 @@ export class TerminalProgram {
   async #end(code: number): Promise<void> {
     this.#over = true
     this.#drained()
-    const peers = [...this.#viewers].map(({ peer }) => peer)
-    for (const viewer of this.#viewers) {
+    const viewers = [...this.#viewers]
+    for (const viewer of viewers) {
       // Its screen has the last words too.
-      if (viewer.behind) viewer.peer.send(FRAME.output, this.#screen.replay())
+      if (viewer.behind) this.#showAll(viewer)
       viewer.behind = false
       viewer.peer.tell(FRAME.exit, this.#exit(code))
     }
+    const taken = Promise.all(viewers.map(({ peer }) => peer.end()))
+    await Promise.race([taken, new Promise((late) => setTimeout(late, LAST_OUTPUT_MS))])
     this.#exited.resolve(code)
-    await Promise.all(peers.map((peer) => peer.end()))
   }
 }
 

@@ -2,6 +2,7 @@
 import * as z from "zod/mini"
 import { once } from "../policy/lazy.ts"
 import { ledgerHead } from "../policy/ledger.ts"
+import { TERMINAL_PERMISSIONS } from "../policy/terminal/permission.ts"
 import { workspaceState } from "../policy/wire/lifeline.ts"
 import { BottleError } from "../runtime/error.ts"
 import { IN_ENGLISH, schemaFault } from "../runtime/schema-fault.ts"
@@ -69,6 +70,8 @@ export const metadata = once(() =>
     phase: z.enum(["starting", "running", "ended"]),
     /** Process that last started or ended the bottle */
     owner: owner(),
+    /** What the agent's output may do to terminals that are joined to it, beyond their screens; absent: nothing */
+    terminal_allow: z.optional(z.array(z.enum(TERMINAL_PERMISSIONS))),
     /** How the agent ended; present when the phase is `ended` and the end was seen */
     exit: z.optional(
       z.strictObject({

@@ -29,11 +29,12 @@ export default defineCommand({
     }
     if (!(process.stdin.isTTY && isTerminal("stdout")))
       throw usageError("An agent's terminal needs a terminal here too")
+    const colour = paint("stderr")
+    tell(colour.dim(`Joining ${identity}. Leave it running with ctrl-\\ d`))
     const user = new AbortController()
     const part = { end: bottle.backend.attach(identity, user.signal), leave: () => user.abort() }
     const { end, status } = await untilLeft(part, "terminal", { backend: bottle.backend, identity })
-    restoreTerminal()
-    const colour = paint("stderr")
+    if (bottle.backend.streams === "backend") restoreTerminal()
     if (end.kind === "detached") {
       tell(
         `Detached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,

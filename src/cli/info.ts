@@ -6,6 +6,7 @@ import { unserved } from "../manifest/served.ts"
 import type { Agent, Bottle, BottleRoute, EnvValue } from "../manifest/types.ts"
 import { wordList } from "../manifest/words.ts"
 import { showable } from "../policy/denial.ts"
+import { permissionText } from "../policy/terminal/permission.ts"
 import { hostEnv, userHome } from "../runtime/home.ts"
 import { columns, type Paint, pad, paint, print, tell } from "../runtime/output.ts"
 import { FORMAT_ARG, formatOf } from "./context.ts"
@@ -62,6 +63,7 @@ function infoData(agent: Agent, bottle: Bottle) {
       supervise: bottle.supervise,
       repo_agents: bottle.repoAgents,
       limits: bottle.limits,
+      terminal: bottle.terminal,
       env: Object.entries(bottle.env).map(([name, value]) => ({ name, ...envOrigin(value) })),
       routes: bottle.routes.map((route) => ({
         host: route.host,
@@ -100,6 +102,7 @@ function infoText(agent: Agent, bottle: Bottle): string {
     ["provider", providerLines(bottle, room, colour)],
     ["backend", [bottle.backend ?? colour.dim("the first one available")]],
     ["limits", limitLines(bottle)],
+    ["terminal", terminalLines(bottle)],
     ["git user", userLines(agent, bottle)],
     ["skills", skillLines(agent, colour)],
     ["env", envLines(bottle, room, colour)],
@@ -134,6 +137,10 @@ function limitLines({ limits }: Bottle): string[] {
     limits.cpus === undefined ? [] : [`${limits.cpus} cores`],
   ].flat()
   return parts.length === 0 ? [] : [parts.join(", ")]
+}
+
+function terminalLines({ terminal }: Bottle): string[] {
+  return terminal.allow.length === 0 ? [] : [`the agent's output may ${permissionText(terminal.allow)}`]
 }
 
 function userLines(agent: Agent, bottle: Bottle): string[] {

@@ -42,6 +42,7 @@ export async function runSession(
   const secrets = await resolveSecrets(prepared, home, env)
   await sweep(home)
   const colour = paint("stderr")
+  if (prepared.session === "terminal") tell(colour.dim("ctrl-\\ d leaves it running"))
   const scope = new StartScope((line) => tell(colour.dim(line)))
   const started = await begin(prepared, secrets, { home, env, scope })
   using _state = started.state
@@ -109,7 +110,7 @@ async function finish(
     { backend: prepared.backend, identity },
     () => scope.release(),
   )
-  if (prepared.session === "terminal") restoreTerminal()
+  if (prepared.session === "terminal" && prepared.backend.streams === "backend") restoreTerminal()
   if (end.kind === "detached") {
     tell(
       `Detached from ${colour.strong(identity)}, which runs on. Back to it: ${colour.name(`bottle attach ${identity}`)}`,

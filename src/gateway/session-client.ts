@@ -37,6 +37,8 @@ export type SessionOutcome =
 export interface SessionEvents {
   /** The program runs: the terminal is its own from here on */
   begun?(): void
+  /** What comes next shows the screen from its beginning, for a terminal in its own state */
+  screen?(): void
   output(chunk: Uint8Array): void
   errors?(chunk: Uint8Array): void
   /** The ledger's head, as init tells it with its answer */
@@ -170,6 +172,7 @@ export class SessionClient implements AsyncDisposable {
   #take({ kind, payload }: Frame): void {
     const events = this.#events
     if (kind === FRAME.begun) events.begun?.()
+    else if (kind === FRAME.screen) events.screen?.()
     else if (kind === FRAME.output) events.output(payload)
     else if (kind === FRAME.errors) events.errors?.(payload)
     else if (kind === FRAME.taken) {
@@ -182,7 +185,7 @@ export class SessionClient implements AsyncDisposable {
     } else if (kind === FRAME.fault) {
       const { reason, code } = parsePayload(sessionFault, payload)
       throw new BottleError({
-        what: `Could not join ${this.#identity}`,
+        what: `Could not ${code === undefined ? "join" : "start the command in"} ${this.#identity}`,
         why: reason,
         next:
           code === undefined

@@ -30,6 +30,7 @@ export function fold(layers: readonly [Layer, ...Layer[]], userHome: string): Bo
     gateway: "native",
     repoAgents: false,
     limits,
+    terminal: { allow: [] },
     at,
   }
   for (const layer of layers) {
@@ -58,6 +59,9 @@ export function fold(layers: readonly [Layer, ...Layer[]], userHome: string): Bo
 
     foldProvider(bottle, layer, userHome, mark)
     foldLimits(limits, says.limits)
+    if (clears(says.terminal)) bottle.terminal.allow = []
+    else if (says.terminal?.allow !== undefined) bottle.terminal.allow = [...new Set(says.terminal.allow)]
+    if (says.terminal !== undefined) mark("terminal")
 
     if (says.supervise !== undefined) bottle.supervise = says.supervise ?? false
     if (says.gateway !== undefined) bottle.gateway = says.gateway ?? "native"

@@ -3,6 +3,7 @@
  * inherits it.
  */
 import * as z from "zod/mini"
+import { TERMINAL_PERMISSIONS } from "../policy/terminal/permission.ts"
 import {
   commandVerdict,
   envNameVerdict,
@@ -188,6 +189,9 @@ export const bottleFile = section({
   gateway: z.nullish(z.enum(["native", "classic"])),
   repo_agents: z.nullish(z.boolean()),
   limits: z.nullish(limits),
+  terminal: z.nullish(
+    section({ allow: z.nullish(z.array(z.enum(TERMINAL_PERMISSIONS)).check(z.maxLength(16))) }),
+  ),
 })
 
 /** Claude Code's own fields of a sub-agent file: read and ignored, so that one file can serve both. */

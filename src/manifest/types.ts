@@ -1,4 +1,5 @@
 /** What the manifests say, after loading, `extends` and the trust rules; nothing here is resolved on the host yet. */
+import type { TerminalPermission } from "../policy/terminal/permission.ts"
 import type { BottleError } from "../runtime/error.ts"
 
 /** Where a value of `env` comes from. */
@@ -91,6 +92,8 @@ export interface Bottle {
   /** Whether an agent that a repository ships may run in it */
   repoAgents: boolean
   limits: Limits
+  /** What the agent's output may do to the user's terminal beyond its screen */
+  terminal: { allow: TerminalPermission[] }
   /** `file:line` of what was said last about a key (`backend`, `env.CI`, `git.repos.app`), for messages */
   at: Record<string, string>
 }

@@ -1,4 +1,25 @@
-/** The user's terminal after an agent had it. */
+/** The user's terminal before, while and after a program in a sandbox has it. */
+import { spawnSync } from "node:child_process"
+
+/**
+ * Every key and every byte as it is. The runtime's raw mode leaves the terminal writing a CR in front of each LF
+ * (as libuv's does), which is wrong for programs that move the cursor down by LF. What `releaseTerminal` gives back is
+ * what was before.
+ */
+export function claimTerminal(): void {
+  process.stdin.setRawMode(true)
+  spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] })
+}
+
+export function releaseTerminal(): void {
+  process.stdin.setRawMode(false)
+}
+
+/** Whether the terminal takes control sequences of ours. */
+export function takesSequences(): boolean {
+  const term = process.env.TERM ?? ""
+  return term !== "" && term !== "dumb"
+}
 
 /**
  * Takes back what a full-screen program may have switched on and, when it was left and not ended, never switches off:

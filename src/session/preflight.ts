@@ -1,6 +1,7 @@
 /** What a start will do, shown before it does it: names and places, never values. */
 import { showable } from "../policy/denial.ts"
 import type { Route } from "../policy/schema.ts"
+import { permissionText } from "../policy/terminal/permission.ts"
 import { columns, pad, paint, tell, widthOf } from "../runtime/output.ts"
 import type { Prepared } from "./prepare.ts"
 
@@ -40,6 +41,7 @@ export function preflightData(prepared: Prepared) {
       : null,
     extra_hosts: prepared.extraHosts,
     images: prepared.imageOverrides,
+    terminal: bottle.terminal,
     session: prepared.session,
   }
 }
@@ -85,6 +87,7 @@ export function showPreflight(prepared: Prepared): void {
     ["by proxy", proxyLines(prepared, colour)],
     ["names", Object.entries(prepared.extraHosts).map(([host, address]) => `${host} is ${address}`)],
     ["repos", bottle.git.repos.map(({ name, url }) => `${name} ${colour.dim(url)}`)],
+    ["terminal", terminalLines(prepared, colour)],
     ["git user", [{ ...bottle.git.user, ...agent.gitUser }.name ?? ""].filter((text) => text !== "")],
   ]
   tell("")
@@ -108,6 +111,15 @@ function repoLines({ agent }: Prepared, colour: ReturnType<typeof paint>): strin
     colour.warn(`shipped by the repository: ${showable(agent.file, PATH_MAX)}`),
     colour.warn(`sha256 ${agent.hash.slice(0, 32)}`),
   ]
+}
+
+/** Where the backend has the terminal itself, nothing of ours sees what is written to it. */
+function terminalLines({ backend, bottle }: Prepared, colour: ReturnType<typeof paint>): string[] {
+  const { allow } = bottle.terminal
+  if (allow.length === 0) return []
+  if (backend.streams === "backend")
+    return [colour.dim(`${backend.name} filters nothing that is written to it`)]
+  return [colour.warn(`the agent's output may ${permissionText(allow)}`)]
 }
 
 function routeLine(route: Route, colour: ReturnType<typeof paint>): string {

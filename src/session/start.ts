@@ -14,7 +14,7 @@ import {
 import { ControlClient, type ControlStreams } from "../gateway/control-client.ts"
 import { EMPTY_HEAD } from "../policy/ledger.ts"
 import { WORKSPACE } from "../policy/paths.ts"
-import type { ProbeResult } from "../policy/wire/lifeline.ts"
+import type { Probe, ProbeResult } from "../policy/wire/lifeline.ts"
 import { writeForNow } from "../runtime/durable-file.ts"
 import { BottleError } from "../runtime/error.ts"
 import type { HostEnv } from "../runtime/home.ts"
@@ -49,27 +49,31 @@ export async function startBottle(
   // What the host notes of the bottle and what the backend looks up do not wait for each other.
   const begun = begin(prepared, context)
   begun.catch(() => {})
-  let client: ControlClient | undefined
+  const asked = Promise.withResolvers<Asked>()
+  asked.promise.catch(() => {})
   const load = async (streams: ControlStreams) => {
     const { state, authority, keep } = await begun
     const way = new ControlClient(state.identity, streams, keep.onHead)
     scope.undo("the way to the gateway", () => way[Symbol.asyncDispose]())
-    client = way
-    await way.load({
-      ca: authority,
+    const loaded = way.load({
+      ca: await authority,
       extra_ca: prepared.extraCa,
       tokens: secrets.tokens,
       policy: prepared.compiled.policy,
     })
+    // All three are asked one behind the other without waiting: the answers come as soon as there can be any.
+    const written = way.provision(filesOf(prepared))
+    const tried = way.probe(probesOf(prepared))
+    written.catch(() => {})
+    tried.catch(() => {})
+    asked.resolve({ control: way, written, tried })
+    await loaded
   }
   const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, begun, load)
   const { state, metadata, keep } = await begun
-  if (client === undefined) throw new Error("the backend did not hand out the way to its gateway")
+  const { control: client, written, tried } = await asked.promise
   await using control: ControlClient = client
-  // Asked one behind the other without waiting: the files are there when the wall has been tried.
-  const written = control.provision(filesOf(prepared))
-  written.catch(() => {})
-  await scope.phase("wall", () => tryWall(control, sandbox, scope.signal, prepared))
+  await scope.phase("wall", async () => judgeWall(await whileAlive(sandbox, scope.signal, tried)))
   await scope.phase("files", () => whileAlive(sandbox, scope.signal, written))
   await whileAlive(sandbox, scope.signal, sandbox.joined)
   const remembered = keep.settled()
@@ -115,10 +119,18 @@ function streamsOf({ backend, session }: Prepared): "inherit" | "terminal" | "pi
   return session === "task" ? "pipes" : "terminal"
 }
 
+/** The way to init, and what was asked of it already. */
+interface Asked {
+  control: ControlClient
+  written: Promise<unknown>
+  tried: Promise<{ results: ProbeResult[] }>
+}
+
 /** What the host has of a bottle before anything else of it exists. */
 interface Begun {
   state: HeldState
-  authority: BottleAuthority
+  /** Minted meanwhile: nothing of the backend's waits for it until the gateway is loaded */
+  authority: Promise<BottleAuthority>
   metadata: Metadata
   keep: HeadKeeper
 }
@@ -134,15 +146,22 @@ async function begin(prepared: Prepared, context: StartContext): Promise<Begun> 
     if (before !== undefined) scope.undo("the state's metadata", () => writeMetadata(state, before))
     return metadata
   }
-  const [authority, metadata] = await Promise.all([
-    scope.phase("authority", () => authorityOf(state)),
+  const [metadata] = await Promise.all([
     noted(),
     // For people who look; the live policy travels by control message.
     writeForNow(state.policy, `${JSON.stringify(prepared.compiled.policy, null, 2)}\n`),
   ])
+  // Behind what the backend does first: minting a key holds everything else up.
+  const authority = new Promise((later) => setImmediate(later)).then(() => minted(state, scope))
+  authority.catch(() => {})
+  return { state, authority, metadata, keep: headKeeper(state) }
+}
+
+async function minted(state: HeldState, scope: StartScope): Promise<BottleAuthority> {
+  const authority = await scope.phase("authority", () => authorityOf(state))
   const fingerprint = new X509Certificate(authority.cert).fingerprint256.replaceAll(":", "").toLowerCase()
   scope.progress(`CA sha256 ${fingerprint}`)
-  return { state, authority, metadata, keep: headKeeper(state) }
+  return authority
 }
 
 /** A new folder, or the one of the bottle that is resumed; either is held by this process until it is let go. */
@@ -211,24 +230,22 @@ async function firstMetadata(prepared: Prepared): Promise<Metadata> {
     ledger_head: EMPTY_HEAD,
     phase: "starting",
     owner: await currentOwner(),
+    ...(bottle.terminal.allow.length === 0 ? {} : { terminal_allow: bottle.terminal.allow }),
   }
 }
 
-async function tryWall(
-  control: ControlClient,
-  sandbox: Sandbox,
-  signal: AbortSignal,
-  prepared: Prepared,
-): Promise<void> {
-  const { policy } = prepared.compiled
-  const probes = wallProbes(policy.generation, prepared.hostAddresses, sandbox.arrived)
-  const { results } = await whileAlive(sandbox, signal, control.probe(probes))
-  const holes = results.filter((result: ProbeResult) => !result.ok)
+function probesOf({ compiled, hostAddresses, provision, backend, spec }: Prepared): Probe[] {
+  const arrived = spec.resume === undefined || backend.copiesAgain ? provision.trees : []
+  return wallProbes(compiled.policy.generation, hostAddresses, arrived)
+}
+
+function judgeWall({ results }: { results: ProbeResult[] }): void {
+  const holes = results.filter((result) => !result.ok)
   if (holes.length === 0) return
   throw new BottleError({
     what: "The wall does not stand, so the agent was not started",
     why: holes.map((hole) => `${hole.name}: ${hole.detail}`).join("\n"),
-    next: "This must not happen on a sound machine: see `docker info`, and report it",
+    next: "This must not happen on a sound machine: see `bottle doctor`, and report it",
   })
 }
 

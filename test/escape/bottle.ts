@@ -94,7 +94,7 @@ export async function startControl(
       agent: "control",
       bottle: "control",
       image: "claude",
-    program: "claude",
+      program: "claude",
       dockerfile: "",
       runtime: "",
       session: "task",

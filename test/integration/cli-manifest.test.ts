@@ -409,3 +409,18 @@ test("what is typed after an answer belongs to the program that gets the termina
   screen.type("d\rhello\n")
   await screen.sees("next=hello")
 })
+
+test("info says what an agent's output may do to the terminal, and nothing where it may do nothing", async () => {
+  using home = new ManifestHome({
+    "agents/plain.md": manifest("bottle: plain"),
+    "agents/open.md": manifest("bottle: open"),
+    "bottles/plain.md": manifest("env: {}"),
+    "bottles/open.md": manifest("terminal: { allow: [clipboard, notify] }"),
+  })
+  expect((await bottle(home, ["info", "open"])).stdout).toContain(
+    "terminal   the agent's output may write the clipboard, send notifications",
+  )
+  expect((await bottle(home, ["info", "plain"])).stdout).not.toContain("terminal")
+  const data = JSON.parse((await bottle(home, ["info", "open", "--format", "json"])).stdout)
+  expect(data.bottle.terminal).toEqual({ allow: ["clipboard", "notify"] })
+})

@@ -61,6 +61,25 @@ test("a command goes with its template: another template leaves it behind, its o
   expect(errorOf(() => provider("none")).why).toContain("the template `command` needs one")
 })
 
+test("terminal.allow is replaced as a whole, cleared by an empty list, and nothing is allowed by default", () => {
+  using home = new ManifestHome({
+    "bottles/none.md": manifest("env: {}"),
+    "bottles/base.md": manifest("terminal: { allow: [clipboard, title, title] }"),
+    "bottles/same.md": manifest("extends: base"),
+    "bottles/other.md": manifest("extends: base\nterminal: { allow: [notify] }"),
+    "bottles/list.md": manifest("extends: base\nterminal: { allow: [] }"),
+    "bottles/value.md": manifest("extends: base\nterminal: { allow: }"),
+    "bottles/key.md": manifest("extends: base\nterminal:"),
+  })
+  const manifests = home.load()
+  const allowed = (name: string) => manifests.bottle(name).terminal.allow
+  expect(allowed("none")).toEqual([])
+  expect(allowed("base")).toEqual(["clipboard", "title"])
+  expect(allowed("same")).toEqual(["clipboard", "title"])
+  expect(allowed("other")).toEqual(["notify"])
+  for (const name of ["list", "value", "key"]) expect(allowed(name)).toEqual([])
+})
+
 test("an explicit empty value clears what was inherited", () => {
   using home = new ManifestHome({
     "bottles/base.md": manifest(`

@@ -136,3 +136,16 @@ test("for any stream of a program, a real terminal that comes later is where the
     { numRuns: 300 },
   )
 })
+
+test("the screen that is seen and what the terminal reports by itself can be asked for", () => {
+  const modes = new TerminalModes()
+  expect([modes.screen, modes.reports]).toEqual(["main", false])
+  for (const mode of [1000, 1002, 1003, 1004, 2031, 2048]) {
+    modes.push(bytes(`\u001b[?${mode}h`))
+    expect(modes.reports).toBe(true)
+    modes.push(bytes(`\u001b[?${mode}l`))
+    expect(modes.reports).toBe(false)
+  }
+  modes.push(bytes("\u001b[?1049h\u001b[?2004h"))
+  expect([modes.screen, modes.reports]).toEqual(["alternate", false])
+})

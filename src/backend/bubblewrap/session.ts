@@ -1,8 +1,10 @@
 /** The user's part in an agent that runs: joined over init, ended with the agent, or left. */
 
 import { join } from "node:path"
+import { readMetadata } from "../../bottle/state.ts"
 import { SessionClient } from "../../gateway/session-client.ts"
 import { type UserStreams, userStreams } from "../../gateway/user-streams.ts"
+import type { TerminalPermission } from "../../policy/terminal/permission.ts"
 import type { SessionRequest } from "../../policy/wire/lifeline.ts"
 import { readBounded } from "../../runtime/durable-file.ts"
 import type { Session, SessionEnd } from "../types.ts"
@@ -21,9 +23,9 @@ export async function joinAgent(
   mode: Exclude<Session["mode"], "detached">,
   leave: AbortSignal,
 ): Promise<{ ended: Promise<SessionEnd> }> {
-  const streams = controlOf(places)
-  const user = userStreams(mode)
+  const user = userStreams(mode, mode === "terminal" ? await allowedIn(places) : new Set())
   const request: SessionRequest = mode === "task" ? { kind: "attach" } : { kind: "attach", size: user.size() }
+  const streams = controlOf(places)
   let client: SessionClient
   try {
     client = await SessionClient.open(places.state.identity, streams, request, user.events)
@@ -32,6 +34,11 @@ export async function joinAgent(
     throw error
   }
   return { ended: follow(places, client, user, leave) }
+}
+
+/** As it was started: what the manifest says by now is for the next one. */
+async function allowedIn({ state }: Places): Promise<ReadonlySet<TerminalPermission>> {
+  return new Set((await readMetadata(state))?.terminal_allow)
 }
 
 async function follow(

@@ -1,7 +1,8 @@
 /** Which tokens of an agent's output may reach a terminal. What is not known to be harmless does not. */
 import { admitsControlSequence, readControlSequence } from "./csi.ts"
 import type { TokenKind } from "./parser.ts"
-import { admitsDcs, admitsOsc, type TerminalPermission } from "./strings.ts"
+import type { TerminalPermission } from "./permission.ts"
+import { admitsDcs, admitsOsc } from "./strings.ts"
 
 /**
  * BEL, BS, HT, LF, VT, FF, CR, SO and SI. Not ENQ, which types in the answerback text that a user or an earlier escape

@@ -2,7 +2,7 @@
 import { admits } from "./admission.ts"
 import { join } from "./join.ts"
 import { TerminalParser } from "./parser.ts"
-import type { TerminalPermission } from "./strings.ts"
+import type { TerminalPermission } from "./permission.ts"
 
 /**
  * Removes what could act outside of the screen: clipboard, titles, notifications, files, printers, key definitions,

@@ -6,7 +6,7 @@ import { admits } from "./admission.ts"
 import { type ControlSequence, readControlSequence } from "./csi.ts"
 import { KeyboardStack } from "./keyboard.ts"
 import { TerminalParser, type TokenKind } from "./parser.ts"
-import type { TerminalPermission } from "./strings.ts"
+import type { TerminalPermission } from "./permission.ts"
 
 /** What never passes changes no terminal, so it is not followed either. */
 const ALL: ReadonlySet<TerminalPermission> = new Set(["clipboard", "title", "notify"])
@@ -133,6 +133,16 @@ export class TerminalModes {
     // A restored cursor brings origin mode back, so with that the last line has to do.
     if (this.#private.has(ORIGIN)) return `\u001b[?${ORIGIN}l\u001b[r\u001b[9999;1H`
     return this.#region === undefined ? "" : "\u001b7\u001b[r\u001b8"
+  }
+
+  /** The screen that is seen. */
+  get screen(): "main" | "alternate" {
+    return this.#alternate === 0 ? "main" : "alternate"
+  }
+
+  /** Whether the terminal types by itself: mouse, focus, theme or size of the window. */
+  get reports(): boolean {
+    return this.#mouse !== 0 || [1004, 2031, 2048].some((mode) => this.#private.get(mode) === true)
   }
 
   #escape(text: string): void {

@@ -3,8 +3,8 @@ import { admits } from "./admission.ts"
 import { join } from "./join.ts"
 import { TerminalModes } from "./modes.ts"
 import { TerminalParser, type TokenKind } from "./parser.ts"
+import type { TerminalPermission } from "./permission.ts"
 import { queriesIn } from "./queries.ts"
-import type { TerminalPermission } from "./strings.ts"
 
 /** Parts the buffer is let go of in: the oldest goes when it is full, so at least 15 of 16 parts are always kept. */
 const PARTS = 16
@@ -55,6 +55,11 @@ export class ScreenBuffer {
     const kept = this.#parts.map(({ bytes, length }) => bytes.subarray(0, length))
     const modes = this.#parts[0]?.modes ?? new Uint8Array()
     return join([modes, ...kept, this.#parser.partial()])
+  }
+
+  /** What has come of a sequence that has not ended: the end of what `replay` gives. */
+  partial(): Uint8Array {
+    return this.#parser.partial()
   }
 
   #token(kind: TokenKind, bytes: Uint8Array, from: number, to: number): void {

@@ -1,8 +1,6 @@
 /** Control strings (OSC and DCS) that may reach a terminal. */
+import type { TerminalPermission } from "./permission.ts"
 import { isPlainText } from "./utf8.ts"
-
-/** What a user may allow an agent's terminal output to do, beyond the screen. */
-export type TerminalPermission = "clipboard" | "title" | "notify"
 
 /** Longest control string that passes, in bytes, the clipboard's aside: a link of 2083, as browsers take, and its id. */
 const SHORT_STRING_MAX_BYTES = 4096

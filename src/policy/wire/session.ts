@@ -28,6 +28,8 @@ export const FRAME = {
   fault: 20,
   /** JSON of `sessionTaken`: the program has taken that much of its input */
   taken: 21,
+  /** What follows shows the screen from its beginning: it is meant for a terminal in its own state */
+  screen: 22,
 } as const
 
 /** Longest payload of a frame, in bytes. */
