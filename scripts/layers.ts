@@ -1,5 +1,5 @@
 /**
- * The dependency rule: cli, tui -> session -> backend, provider, gateway, image -> bottle, manifest -> policy; runtime
+ * The dependency rule: cli, demo, tui -> session -> backend, provider, gateway, image -> bottle, manifest -> policy; runtime
  * is below all; sidecars use policy and runtime alone; nothing goes in a circle. Run by `bun run layers` and by
  * scripts/test. It parses with oxc, because dependency-cruiser reads TypeScript through an API that TypeScript 7 does
  * not have, and then reports success over nothing.
@@ -10,7 +10,7 @@ import { parseSync } from "oxc-parser"
 
 /** From the top down: a file may import from its own layer and from those below. */
 const LAYERS = [
-  /^src\/(main\.ts|cli\/|tui\/)/,
+  /^src\/(main\.ts|cli\/|demo\/|tui\/)/,
   /^src\/session\//,
   /^src\/(backend|provider|gateway|image)\//,
   /^src\/(bottle|manifest)\//,

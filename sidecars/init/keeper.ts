@@ -8,7 +8,7 @@ import { renameSync, writeFileSync } from "node:fs"
 import { type ConfinedProgram, KEEPER, KEEPER_PLAN_MAX, keeperPlan } from "../../src/policy/wire/keeper.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { firstLine, readLines } from "../../src/runtime/lines.ts"
-import { currentOwner } from "../../src/runtime/process-owner.ts"
+import { currentOwner, type ProcessOwner } from "../../src/runtime/process-owner.ts"
 import { spawnConfined } from "./confined.ts"
 import type { DaemonChild, DaemonSpawner } from "./daemon-spawn.ts"
 import { DISK_FLOOR, DiskGuard } from "./disk-guard.ts"
@@ -25,13 +25,14 @@ export async function runKeeper(): Promise<void> {
   for (const signal of ["SIGHUP", "SIGINT", "SIGPIPE"] as const) process.on(signal, () => {})
   const line = firstLine(process.stdin, KEEPER_PLAN_MAX)
   // The host starts us before it knows the plan, so that we are ready when it does.
-  const { Gateway } = await import("./gateway.ts")
+  const [{ Gateway }, owner] = await Promise.all([import("./gateway.ts"), currentOwner()])
   const text = await line
   // Nothing was agreed to, or the host is gone.
   if (text === undefined) process.exit(0)
   const plan = keeperPlan().parse(JSON.parse(text))
   process.chdir(plan.dir)
   const log = new LogFile(KEEPER.log)
+  noteOwner(owner)
 
   const programs = new Map(plan.daemons.map(({ name, program }) => [name, program]))
   const place = { folder: KEEPER.notes, reach: reachable(sourcesOf([plan.sandbox, ...programs.values()])) }
@@ -40,7 +41,6 @@ export async function runKeeper(): Promise<void> {
   const running = new Map(specs.map((spec) => [spec.name, spawner.spawn(spec)]))
   const sandbox = spawnConfined(plan.sandbox, ["ignore", "pipe", "pipe"], place)
   const sandboxEnded = followSandbox(sandbox, log)
-  await noteOwner()
 
   const gateway = new Gateway({
     identity: plan.identity,
@@ -118,7 +118,7 @@ function followSandbox(child: ChildProcess, log: LogFile): Promise<string> {
 }
 
 /** By rename: whoever looks for us reads a whole name or none. */
-async function noteOwner(): Promise<void> {
-  writeFileSync(`${KEEPER.owner}.new`, JSON.stringify(await currentOwner()), { mode: 0o600 })
+function noteOwner(owner: ProcessOwner): void {
+  writeFileSync(`${KEEPER.owner}.new`, JSON.stringify(owner), { mode: 0o600 })
   renameSync(`${KEEPER.owner}.new`, KEEPER.owner)
 }

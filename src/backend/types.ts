@@ -82,8 +82,6 @@ export interface Sandbox {
   program?: AgentProgram
   /** References of the images it runs from, empty on backends without images */
   images: { agent: string; gateway: string }
-  /** Folders that were copied in now */
-  arrived: ProvisionTree[]
   /** Resolves when nothing that the agent says is missed: it may be started */
   joined: Promise<unknown>
   /**
@@ -143,6 +141,8 @@ export interface Backend {
   gatewayNetwork: "host" | "own"
   /** What is asked of this machine for a bottle with these limits; bounded in time, never throws */
   probe(limits?: Limits, signal?: AbortSignal): Promise<BackendProbe>
+  /** Whether folders are copied into a resumed bottle too */
+  copiesAgain: boolean
   /** Begins what every launch needs and nothing sees, while the person still decides; gone with us when nobody launches */
   warm?(): void
   /** Throws a BottleError when the agent's program is not there; absent where the image has it */

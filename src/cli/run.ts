@@ -30,7 +30,8 @@ async function dispatch(argv: string[]): Promise<number> {
       near ? `Did you mean \`bottle ${near}\`?` : "See: bottle help",
     )
   }
-  let command: CommandDef = (await verb.load()).default
+  const file = await verb.load()
+  let command: CommandDef = file.default
   let args = rest
   for (let parts = await subCommands(command); parts !== undefined; parts = await subCommands(command)) {
     const [part, ...others] = args
@@ -53,6 +54,7 @@ async function dispatch(argv: string[]): Promise<number> {
     print(isTerminal("stdout") ? usage : stripVTControlCharacters(usage))
     return 0
   }
+  file.checkCall?.(args)
   checkFlags(`bottle ${name}`, own, ((await command.args) ?? {}) as ArgsDef)
   const { result } = await runCommand(command, { rawArgs: args })
   return typeof result === "number" ? result : 0

@@ -4,7 +4,13 @@ import type { CommandDef } from "citty"
 export interface Verb {
   /** One line for the help */
   about: string
-  load(): Promise<{ default: CommandDef }>
+  load(): Promise<VerbFile>
+}
+
+interface VerbFile {
+  default: CommandDef
+  /** Looks at a call before its flags are read. Throws a usage error. */
+  checkCall?(args: readonly string[]): void
 }
 
 // Each verb has its own shape of arguments; the table does not care.
@@ -14,9 +20,11 @@ const verb = (about: string, load: () => Promise<{ default: unknown }>): Verb =>
 })
 
 export const VERBS: Record<string, Verb> = Object.assign(Object.create(null), {
+  demo: verb("see what a bottle does, on a machine where nothing is set up", () => import("./demo.ts")),
   init: verb("make a first agent and its bottle", () => import("./init.ts")),
   start: verb("start an agent in a new bottle", () => import("./start.ts")),
   attach: verb("join the terminal of a running agent", () => import("./attach.ts")),
+  exec: verb("run a command beside a running agent", () => import("./exec.ts")),
   resume: verb("start a kept bottle again", () => import("./resume.ts")),
   stop: verb("end a running bottle", () => import("./stop.ts")),
   list: verb("list active bottles, or available agents", () => import("./list.ts")),

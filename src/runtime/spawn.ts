@@ -125,13 +125,16 @@ export async function run(argv: readonly string[], request: RunRequest = {}): Pr
   return { code, stdout: stdout.text(), stderr: stderr.text() }
 }
 
-export interface InheritRequest extends SpawnRequest {
+interface OwnSession {
   /** Out of reach of the keys that the terminal turns into signals: those are for its parent to pass on */
   ownSession?: boolean
 }
 
 /** Runs a program on the user's own terminal and hands back its exit status. */
-export async function spawnInherit(argv: readonly string[], request: InheritRequest = {}): Promise<number> {
+export async function spawnInherit(
+  argv: readonly string[],
+  request: SpawnRequest & OwnSession = {},
+): Promise<number> {
   const child = start(argv, request, { stdio: "inherit", detached: request.ownSession === true })
   const stopper = new Stopper(child)
   const unlisten = onAbort(request.signal, () => stopper.stop())
@@ -146,8 +149,14 @@ export async function spawnInherit(argv: readonly string[], request: InheritRequ
 }
 
 /** Starts a program with open pipes; whoever starts it ends it, best by `await using`. */
-export function spawnStreaming(argv: readonly string[], request: SpawnRequest = {}): StreamingProcess {
-  const child = start(argv, request, { stdio: ["pipe", "pipe", "pipe"] })
+export function spawnStreaming(
+  argv: readonly string[],
+  request: SpawnRequest & OwnSession = {},
+): StreamingProcess {
+  const child = start(argv, request, {
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: request.ownSession === true,
+  })
   const stopper = new Stopper(child)
   const unlisten = onAbort(request.signal, () => stopper.stop())
   const exited = exitOf(child, argv, request).finally(() => {

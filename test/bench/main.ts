@@ -1,4 +1,4 @@
-/** `bun run bench <name>`: each bench is a file here that exports `bench()`. */
+/** `bun run bench <name> [options]`: each bench is a file here that exports `bench()`. */
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
@@ -16,5 +16,5 @@ if (!/^[a-z0-9-]+$/.test(name) || SHARED.has(name) || !existsSync(file)) {
   console.error(`bench: name one of: ${names.join(", ")}`)
   process.exit(2)
 }
-const { bench } = (await import(file)) as { bench: () => Promise<BenchResult> }
-process.exit(report(await bench()))
+const { bench } = (await import(file)) as { bench: (args: string[]) => Promise<BenchResult> }
+process.exit(report(await bench(process.argv.slice(3))))

@@ -3,38 +3,22 @@
  * one gate taken out of it. Commands run as children of the agent, with its environment, user and confinement.
  */
 import { randomBytes } from "node:crypto"
-import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { composeProject } from "../../src/backend/docker/compose.ts"
 import { namesOf } from "../../src/backend/docker/names.ts"
 import { lastLines, run } from "../../src/runtime/spawn.ts"
 import { claudeRoute, type World } from "../docker/world.ts"
+import { ATTACKER, type Ran, type Victim, victim } from "./attacks.ts"
 
-const ATTACKER = join(import.meta.dir, "attacker")
+export type { Outcome, Ran } from "./attacks.ts"
 
 /** Time that one command inside may take, in seconds. */
 const WITHIN_S = 60
 
-export interface Ran {
-  code: number
-  stdout: string
-  stderr: string
-}
-
-/** What an attack came to: `got` when it succeeded, else the kernel's refusals by name. */
-export interface Outcome {
-  got?: unknown
-  refused?: unknown
-}
-
-/** A place where the attacker runs: the agent's place in a bottle, or a control of it. */
-export interface Sandbox extends AsyncDisposable {
+/** A container as a place for the attacker. */
+export interface Sandbox extends Victim, AsyncDisposable {
   /** Name of its container */
   container: string
-  /** Runs a command as the agent would */
-  run(argv: string[], options?: { stdin?: string; withinS?: number }): Promise<Ran>
-  /** Runs one attack of a file in `attacker/` */
-  attack(file: string, name: string, arg?: unknown): Promise<Outcome>
 }
 
 export interface Bottle extends Sandbox {
@@ -133,21 +117,11 @@ export async function docker(...args: string[]): Promise<string> {
 }
 
 function sandboxOf(container: string): Omit<Sandbox, typeof Symbol.asyncDispose> {
-  const sandbox: Omit<Sandbox, typeof Symbol.asyncDispose> = {
-    container,
-    async run(argv, { stdin = "", withinS = WITHIN_S } = {}) {
-      const input = `${JSON.stringify({ argv, stdin, within: withinS })}\n`
-      const asked = await run(["docker", "exec", "-i", container, "ask"], { input })
-      if (asked.code !== 0) throw new Error(`the attacker did not answer: ${lastLines(asked.stderr, 5)}`)
-      return JSON.parse(asked.stdout) as Ran
-    },
-    async attack(file, name, arg = {}) {
-      const stdin =
-        readFileSync(join(ATTACKER, "attack.py"), "utf8") + readFileSync(join(ATTACKER, file), "utf8")
-      const ran = await sandbox.run(["python3", "-", name, JSON.stringify(arg)], { stdin })
-      if (ran.code !== 0) throw new Error(`${name} did not run: ${lastLines(ran.stderr, 5)}`)
-      return JSON.parse(ran.stdout) as Outcome
-    },
-  }
-  return sandbox
+  const inside = victim(async (argv, { stdin = "", withinS = WITHIN_S } = {}) => {
+    const input = `${JSON.stringify({ argv, stdin, within: withinS })}\n`
+    const asked = await run(["docker", "exec", "-i", container, "ask"], { input })
+    if (asked.code !== 0) throw new Error(`the attacker did not answer: ${lastLines(asked.stderr, 5)}`)
+    return JSON.parse(asked.stdout) as Ran
+  })
+  return { container, ...inside }
 }

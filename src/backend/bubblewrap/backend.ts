@@ -36,6 +36,7 @@ export function bubblewrapBackend(home: string): Backend {
   return {
     name: "bubblewrap",
     streams: "inner",
+    copiesAgain: false,
     gatewayNetwork: "host",
     probe: probeBubblewrap,
     needs: triedBubblewrap,

@@ -3,7 +3,8 @@ import { readFileSync, realpathSync } from "node:fs"
 import type { Mount } from "./mount.ts"
 import { etcMounts, systemPrograms } from "./system.ts"
 
-const ETC = ["ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "gai.conf", "host.conf", "services"]
+/** The loader's cache; the rest of /etc is about things that a daemon does not do. */
+const ETC = ["ld.so.cache"]
 /** Roots that upstreams are verified with, by distribution. */
 const ROOTS = [
   "/etc/ssl/certs/ca-certificates.crt",

@@ -55,14 +55,15 @@ export async function launchBottle(
     }
   })
   const user = new AbortController()
-  // While the wall is tried; before the agent starts, so that nothing of it is missed.
-  const joined = joinUser(plan, places, scope, user.signal)
+  // While the wall is tried, and not in the way of asking for that; before the agent starts, so that nothing is missed.
+  const joined = new Promise((later) => setImmediate(later)).then(() =>
+    joinUser(plan, places, scope, user.signal),
+  )
   const session = joined.then(({ ended }) => ended)
   session.catch(() => {})
   return {
     program: { path: tool.path, pathFolders: tool.pathFolders },
     images: { agent: "", gateway: "" },
-    arrived: plan.resume ? [] : plan.trees,
     joined,
     session,
     leave: () => user.abort(),

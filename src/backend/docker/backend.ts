@@ -15,6 +15,7 @@ export function dockerBackend(home: string): Backend {
   return {
     name: "docker",
     streams: "backend",
+    copiesAgain: true,
     gatewayNetwork: "own",
     probe: (_limits, signal) => probeDocker(signal),
     needs: (signal) => dockerNeeds(signal),

@@ -74,7 +74,6 @@ export async function launchBottle(
   const session = copies.then(() => startAgent(names.agent, plan.session, engine, signal, user.signal))
   const sandbox: Sandbox = {
     images,
-    arrived: plan.trees,
     // Its container keeps what nobody has read yet.
     joined: Promise.resolve(),
     session: endOf(names.agent, session),
@@ -220,9 +219,9 @@ async function withUser(argv: string[], leave: AbortSignal, ownSession = false):
 /** A way to init: a small program in the gateway that joins our pipes to the control socket. */
 export function controlOf(identity: string): ControlStreams {
   const { sidecars } = namesOf(identity)
-  const child = spawnStreaming([
-    "docker", "exec", "-i", sidecars, "/opt/bottle/bun", "--no-env-file", "/opt/bottle/gateway.js", "control",
-  ]) // biome-ignore format: one command
+  const inside = ["/opt/bottle/bun", "--no-env-file", "/opt/bottle/gateway.js", "control"]
+  // Ctrl-C is for us: docker would leave, and what runs over this way could not be told of it.
+  const child = spawnStreaming(["docker", "exec", "-i", sidecars, ...inside], { ownSession: true })
   let complaint = ""
   child.stderr.on("data", (chunk: Buffer) => {
     complaint = lastLines(complaint + chunk.toString(), 4)

@@ -55,6 +55,13 @@ export function findingsText({ backends, needs }: Findings, width: number, colou
   ].join("\n")
 }
 
+/** One backend alone, as `findingsText` has it among the others. */
+export function backendText(found: BackendNeeds, width: number, colour: Paint): string {
+  const name = Math.max(0, ...found.needs.map((need) => widthOf(need.name))) + 2
+  const lines = found.needs.flatMap((need) => needLines(need, name, width, colour))
+  return [heading(found, colour), ...lines].join("\n")
+}
+
 function heading(found: BackendNeeds, colour: Paint): string {
   const lacks = missing(found.needs).map((need) => need.name)
   const says = [
