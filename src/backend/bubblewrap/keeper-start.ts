@@ -3,6 +3,7 @@
  * while the person still reads the preflight, and goes away without a trace when it gets none.
  */
 import { spawn } from "node:child_process"
+import type { Socket } from "node:net"
 import type { ControlStreams } from "../../gateway/control-client.ts"
 import { STEADY_THREADS } from "../../policy/limits.ts"
 import { type SidecarProgram, sidecarProgram } from "../../runtime/program.ts"
@@ -15,8 +16,8 @@ const WORDS_MAX = 5
 export type WaitingKeeper = Promise<{
   gateway: SidecarProgram
   inner: SidecarProgram
-  /** Its stdin takes the plan, and is a control channel from there on */
-  streams: ControlStreams
+  /** Its stdin takes the plan, and is a control channel from there on; asked for by whoever gives it one */
+  take(): ControlStreams
 }>
 
 export async function startKeeper(): WaitingKeeper {
@@ -37,6 +38,9 @@ export async function startKeeper(): WaitingKeeper {
   })
   child.stdin.on("error", () => {})
   child.unref()
+  // Nor do its pipes keep a program whose user said no.
+  const pipes = [child.stdout, child.stderr] as Partial<Pick<Socket, "ref" | "unref">>[]
+  for (const pipe of pipes) pipe.unref?.()
   const streams: ControlStreams = {
     input: child.stdin,
     output: child.stdout,
@@ -45,5 +49,9 @@ export async function startKeeper(): WaitingKeeper {
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy()
     },
   }
-  return { gateway, inner, streams }
+  const take = () => {
+    for (const pipe of pipes) pipe.ref?.()
+    return streams
+  }
+  return { gateway, inner, take }
 }

@@ -1,5 +1,5 @@
 /** Brings one bottle up: folders, copies, the keeper with its plan, and the way to init for the caller. */
-import { chmodSync, chownSync, mkdirSync, readFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import { dirname, join, posix } from "node:path"
 import type { ControlStreams } from "../../gateway/control-client.ts"
 import { showable } from "../../policy/denial.ts"
@@ -37,7 +37,8 @@ export async function launchBottle(
 ): Promise<Sandbox> {
   const places = placesOf(home, plan.identity)
   await begun
-  const { gateway, inner, streams } = await keeper
+  const { gateway, inner, take } = await keeper
+  const streams = take()
   scope.undo("the bottle's processes", () => removeBottle(home, plan.identity, { keepWork: plan.resume }))
   const program = await scope.phase("create", async () => {
     makeFolders(places, plan.identity)
@@ -46,21 +47,20 @@ export async function launchBottle(
     return keeperPlan(plan, tool, places, { bwrap, gateway, inner }, cgroups)
   })
   await scope.phase("copies", () => copies(plan, places, scope))
+  streams.input.write(`${JSON.stringify(program)}\n`)
+  const user = new AbortController()
+  // While everything comes up; before the agent starts, so that nothing is missed.
+  const joined = joinUser(plan, places, scope, user.signal)
+  const session = joined.then(({ ended }) => ended)
+  session.catch(() => {})
   await scope.phase("gateway", async () => {
-    streams.input.write(`${JSON.stringify(program)}\n`)
     try {
       await load(streams)
     } catch (error) {
+      user.abort()
       throw scope.signal.aborted ? error : withItsWords(error, places)
     }
   })
-  const user = new AbortController()
-  // While the wall is tried, and not in the way of asking for that; before the agent starts, so that nothing is missed.
-  const joined = new Promise((later) => setImmediate(later)).then(() =>
-    joinUser(plan, places, scope, user.signal),
-  )
-  const session = joined.then(({ ended }) => ended)
-  session.catch(() => {})
   return {
     program: { path: tool.path, pathFolders: tool.pathFolders },
     images: { agent: "", gateway: "" },
@@ -99,6 +99,8 @@ function makeFolders(places: Places, identity: string): void {
   make(join(places.sockets, "init"), 0o755)
   make(daemon, 0o755, egress)
   make(dirname(places.control), 0o700)
+  // One of a keeper that is gone, and nobody listens on.
+  rmSync(places.control, { force: true })
   make(places.home, 0o700, agent)
   make(places.workspace, 0o755, agent)
 }
