@@ -11,8 +11,12 @@ export function claimTerminal(): void {
   spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] })
 }
 
+/** A terminal that is gone (EIO: its window was closed) has no modes to give back, which ends nothing. */
 export function releaseTerminal(): void {
+  const gone = () => {}
+  process.stdin.on("error", gone)
   process.stdin.setRawMode(false)
+  process.stdin.off("error", gone)
 }
 
 /** Whether the terminal takes control sequences of ours. */
