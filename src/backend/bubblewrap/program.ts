@@ -1,5 +1,5 @@
 /** Where on the host a program is, by the rules of a shell and with an explanation when it is not there. */
-import { accessSync, constants, lstatSync, realpathSync, statSync } from "node:fs"
+import { accessSync, constants, lstatSync, realpathSync, type Stats, statSync } from "node:fs"
 import { basename, dirname, isAbsolute, join, resolve } from "node:path"
 import { BottleError, reasonOf } from "../../runtime/error.ts"
 import { callerCwd, callerUid, type HostEnv } from "../../runtime/home.ts"
@@ -37,7 +37,7 @@ export function findProgram(program: string, env: HostEnv): Program {
     // A relative folder is another one in each repository, and would let that repository name the agent.
     if (!isAbsolute(folder)) continue
     const path = join(folder, program)
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) continue
+    if (lookAt(path) === undefined) continue
     try {
       return runnable(program, path)
     } catch (error) {
@@ -57,9 +57,18 @@ export function findProgram(program: string, env: HostEnv): Program {
   })
 }
 
+/** As to a shell, what is in a folder that we may not enter (another user's on our PATH) is not there. */
+function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch {
+    return undefined
+  }
+}
+
 function runnable(program: string, path: string): Program {
   const what = `\`${program}\` cannot be run`
-  const link = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
+  const link = lookAt(path)?.isSymbolicLink() === true
   let real: string
   try {
     real = realpathSync(path)
