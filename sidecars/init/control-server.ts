@@ -1,4 +1,7 @@
-/** The control socket: reads requests of the host program, one at a time per connection, and writes the answers. */
+/**
+ * The control socket: reads the host program's requests, and writes the answers of each connection in the order of its
+ * requests. A request is begun when it is read: what does not depend on the one before does not wait for it.
+ */
 import { chmodSync, mkdirSync, rmSync } from "node:fs"
 import { createServer, type Server, type Socket } from "node:net"
 import { dirname } from "node:path"
@@ -15,6 +18,8 @@ import { readLines, writeLine } from "../../src/runtime/lines.ts"
 
 /** Connections at once: an attached start, a log that follows, and a few commands. */
 const MAX_CONNECTIONS = 32
+/** Requests of one connection that are begun and not answered yet; the next is read when there is room. */
+const BEGUN_MAX = 4
 
 /** The last answer of a connection, which from then on belongs to a session. */
 export interface SessionAnswer {
@@ -78,17 +83,29 @@ async function serveStreams(
   { handler, head, gone }: Service,
 ): Promise<void> {
   let session: Socket | undefined
+  const begun: Promise<void>[] = []
   try {
-    requests: for await (const line of readLines(input, CONTROL_LINE_MAX, { keepOpen: true })) {
-      for await (const answer of answers(line, handler, gone, head)) {
-        if ("session" in answer) {
-          session = answer.session
-          await writeLine(output, answer.answer)
-          break requests
+    for await (const line of readLines(input, CONTROL_LINE_MAX, { keepOpen: true })) {
+      const request = parsed(line)
+      const work = answers(request, handler, gone, head)[Symbol.asyncIterator]()
+      const first = work.next()
+      const before = begun.at(-1)
+      const written = (async () => {
+        await before
+        for (let next = await first; !next.done; next = await work.next()) {
+          const answer = next.value
+          if ("session" in answer) session = answer.session
+          await writeLine(output, "session" in answer ? answer.answer : answer)
         }
-        await writeLine(output, answer)
-      }
+      })()
+      written.catch(() => {})
+      begun.push(written)
+      // What comes behind it may be the session's.
+      if ("op" in request && request.op === "session") await written
+      if (session !== undefined) break
+      if (begun.length >= BEGUN_MAX) await begun.shift()
     }
+    await begun.at(-1)
     // Behind the loop: as long as its iterator listens for "readable", a stream does not flow.
     if (session !== undefined) await join(input, output, session)
   } catch {
@@ -118,30 +135,31 @@ function join(input: Readable, output: Writable, session: Socket): Promise<void>
 }
 
 async function* answers(
-  line: string,
+  request: ControlRequest | Error,
   handler: ControlHandler,
   gone: AbortSignal,
   head: () => LedgerHead,
 ): AsyncIterable<ControlAnswer | SessionAnswer> {
   try {
-    yield* handler(parse(line), gone)
+    if (request instanceof Error) throw request
+    yield* handler(request, gone)
   } catch (error) {
     yield { type: "error", reason: reasonOf(error).slice(0, 4096), head: head() }
   }
 }
 
 /** A request holds secrets, so a bad one is described by the places that are wrong and never quoted. */
-function parse(line: string): ControlRequest {
+function parsed(line: string): ControlRequest | Error {
   let value: unknown
   try {
     value = JSON.parse(line)
   } catch {
-    throw new Error("the request is not JSON")
+    return new Error("the request is not JSON")
   }
   const result = controlRequest.safeParse(value)
   if (result.success) return result.data
   const issues = result.error.issues
     .slice(0, 5)
     .map((issue) => `${issue.path.join(".") || "request"}: ${issue.code}`)
-  throw new Error(`the request does not fit the protocol: ${issues.join("; ")}`)
+  return new Error(`the request does not fit the protocol: ${issues.join("; ")}`)
 }

@@ -9,7 +9,13 @@ import { SESSION_SOCKET } from "../../src/policy/paths.ts"
 import type { Policy } from "../../src/policy/schema.ts"
 import type { ControlAnswer, ControlRequest, GatewayStatus } from "../../src/policy/wire/control.ts"
 import type { EgressCommand, EgressLoad } from "../../src/policy/wire/daemon.ts"
-import type { Launch, Probe, ProvisionedFile, SessionRequest } from "../../src/policy/wire/lifeline.ts"
+import type {
+  Launch,
+  Probe,
+  ProbeResult,
+  ProvisionedFile,
+  SessionRequest,
+} from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { type SessionAnswer, serveControl, serveStdio } from "./control-server.ts"
 import { DaemonProcess } from "./daemon-process.ts"
@@ -260,8 +266,12 @@ export class Gateway {
 
   async #onProbe(probes: Probe[]): Promise<ControlAnswer> {
     clearTimeout(this.#nextStep)
+    const loading = this.#turn
     await this.#sandbox.ready()
-    const { results } = await this.#sandbox.ask({ type: "probe", probes }, "probed")
+    // Most need no gateway, and are tried while its daemons are loaded.
+    const { results } = await this.#try(probes.filter(({ kind }) => kind !== "gateway"))
+    await loading
+    results.push(...(await this.#try(probes.filter(({ kind }) => kind === "gateway"))).results)
     const failed = results.filter((result) => !result.ok).map((result) => result.name)
     this.#recorder.record({
       by: "inner",
@@ -273,6 +283,10 @@ export class Gateway {
     })
     this.#awaitNextStep()
     return { type: "probed", results, head: this.#recorder.head }
+  }
+
+  #try(probes: Probe[]): Promise<{ results: ProbeResult[] }> {
+    return this.#sandbox.ask({ type: "probe", probes }, "probed")
   }
 
   async #onLaunch(launch: Launch): Promise<ControlAnswer> {
@@ -315,6 +329,7 @@ export class Gateway {
   }
 
   #awaitNextStep(): void {
+    clearTimeout(this.#nextStep)
     this.#nextStep = setTimeout(() => void this.#abandoned(), NEXT_STEP_WITHIN_MS)
   }
 

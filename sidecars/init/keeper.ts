@@ -5,7 +5,12 @@
  */
 import type { ChildProcess } from "node:child_process"
 import { renameSync, writeFileSync } from "node:fs"
-import { type ConfinedProgram, KEEPER, KEEPER_PLAN_MAX, keeperPlan } from "../../src/policy/wire/keeper.ts"
+import {
+  type ConfinedProgram,
+  KEEPER,
+  KEEPER_PLAN_MAX,
+  type KeeperPlan,
+} from "../../src/policy/wire/keeper.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { firstLine, readLines } from "../../src/runtime/lines.ts"
 import { currentOwner, type ProcessOwner } from "../../src/runtime/process-owner.ts"
@@ -29,7 +34,7 @@ export async function runKeeper(): Promise<void> {
   const text = await line
   // Nothing was agreed to, or the host is gone.
   if (text === undefined) process.exit(0)
-  const plan = keeperPlan().parse(JSON.parse(text))
+  const plan = JSON.parse(text) as KeeperPlan
   process.chdir(plan.dir)
   const log = new LogFile(KEEPER.log)
   noteOwner(owner)

@@ -30,10 +30,7 @@ const NO_WAY = new Set([
 ])
 
 export function tryWall(probes: Probe[]): Promise<ProbeResult[]> {
-  // The gateway first: it answers while the rest is tried.
-  const slow = probes.filter(({ kind }) => kind === "gateway").map(tryOne)
-  const quick = probes.filter(({ kind }) => kind !== "gateway").map(tryOne)
-  return Promise.all([...quick, ...slow])
+  return Promise.all(probes.map(tryOne))
 }
 
 async function tryOne(probe: Probe): Promise<ProbeResult> {

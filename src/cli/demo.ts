@@ -24,7 +24,7 @@ const OUTSIDE = { address: "192.0.2.1", tcpPort: 443, udpPort: 53, name: "exampl
 export default defineCommand({
   meta: {
     name: "bottle demo",
-    description: "See what a bottle does: needs no network, account or manifest, and takes some seconds",
+    description: "See in seconds what a bottle does, with nothing set up",
   },
   args: { format: FORMAT_ARG },
   async run({ args }) {

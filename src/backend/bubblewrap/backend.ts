@@ -54,7 +54,10 @@ export function bubblewrapBackend(home: string): Backend {
       // Told when it is needed.
       waiting.catch(() => {})
     },
-    attach: async (identity, leave) => (await joinAgent(placesOf(home, identity), "terminal", leave)).ended,
+    attach: async (identity, leave) => {
+      const places = placesOf(home, identity)
+      return (await joinAgent(places, controlOf(places), "terminal", leave)).ended
+    },
     signal: async (identity, signal) => {
       await using client = new ControlClient(identity, controlOf(placesOf(home, identity)))
       await client.signal(signal)

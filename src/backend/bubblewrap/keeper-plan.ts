@@ -42,7 +42,6 @@ export function keeperPlan(
 ): KeeperPlan {
   const seccomp = Buffer.from(seccompFilter(process.arch as SeccompArch)).toString("base64")
   return {
-    version: 1,
     identity: plan.identity,
     dir: places.state.dir,
     daemons: plan.daemons.map((name) => ({

@@ -13,6 +13,8 @@ import type { Places } from "./places.ts"
 const OWNER_MAX = 4096
 /** Pause between two looks at a process that ends, in milliseconds */
 const LOOK_EVERY_MS = 4
+/** A new keeper listens within this, in milliseconds, or never. */
+const LISTENS_WITHIN_MS = 20_000
 /** The keeper ends its daemons within 8 s of a SIGTERM; after this it is killed, in milliseconds. */
 const END_WITHIN_MS = 10_000
 /** A killed process is gone within this, in milliseconds, unless it hangs in the kernel. */
@@ -67,6 +69,23 @@ function kill({ pid }: ProcessOwner, signal: NodeJS.Signals): void {
  * lie deeper than that.
  */
 export function controlOf(places: Places): ControlStreams {
+  return connected(places).streams
+}
+
+/** The same of a keeper that is still coming up. Rejects when it has not come in time, or `leave` tells to give up. */
+export async function controlComing(places: Places, leave: AbortSignal): Promise<ControlStreams> {
+  const until = Date.now() + LISTENS_WITHIN_MS
+  for (;;) {
+    const { streams, opened } = connected(places)
+    if (await opened) return streams
+    await streams[Symbol.asyncDispose]()
+    leave.throwIfAborted()
+    if (Date.now() > until) return controlOf(places)
+    await delay(LOOK_EVERY_MS)
+  }
+}
+
+function connected(places: Places): { streams: ControlStreams; opened: Promise<boolean> } {
   let complaint = ""
   let folder: number
   try {
@@ -86,13 +105,17 @@ export function controlOf(places: Places): ControlStreams {
     if (folder >= 0) closeSync(folder)
     folder = -1
   }
+  const opened = new Promise<boolean>((resolve) => {
+    socket.once("connect", () => resolve(true))
+    socket.once("close", () => resolve(false))
+  })
   socket.once("connect", close)
   socket.on("error", (error) => {
     complaint = `its gateway does not answer: ${reasonOf(error)}`
     close()
   })
   socket.once("close", close)
-  return {
+  const streams: ControlStreams = {
     input: socket,
     output: socket,
     complaint: () => complaint,
@@ -100,4 +123,5 @@ export function controlOf(places: Places): ControlStreams {
       socket.destroy()
     },
   }
+  return { streams, opened }
 }

@@ -8,6 +8,7 @@ import { BottleError } from "../../runtime/error.ts"
 import { lastLines } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, SessionEnd } from "../types.ts"
 import { makeCgroups, removeCgroups } from "./bottle-cgroups.ts"
+import { controlComing } from "./keeper.ts"
 import { keeperPlan } from "./keeper-plan.ts"
 import type { WaitingKeeper } from "./keeper-start.ts"
 import { limitsHere } from "./limits.ts"
@@ -79,7 +80,9 @@ async function joinUser(
   const mode = plan.session
   if (mode === "detached") return { ended: Promise.resolve({ kind: "detached" }) }
   try {
-    return await scope.phase("session", () => joinAgent(places, mode, leave))
+    return await scope.phase("session", async () =>
+      joinAgent(places, await controlComing(places, leave), mode, leave),
+    )
   } catch (error) {
     throw scope.signal.aborted ? error : withItsWords(error, places)
   }

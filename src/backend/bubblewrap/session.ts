@@ -2,13 +2,14 @@
 
 import { join } from "node:path"
 import { readMetadata } from "../../bottle/state.ts"
+import type { ControlStreams } from "../../gateway/control-client.ts"
 import { SessionClient } from "../../gateway/session-client.ts"
 import { type UserStreams, userStreams } from "../../gateway/user-streams.ts"
 import type { TerminalPermission } from "../../policy/terminal/permission.ts"
 import type { SessionRequest } from "../../policy/wire/lifeline.ts"
 import { readBounded } from "../../runtime/durable-file.ts"
 import type { Session, SessionEnd } from "../types.ts"
-import { controlOf, keeperOf, untilGone } from "./keeper.ts"
+import { keeperOf, untilGone } from "./keeper.ts"
 import type { Places } from "./places.ts"
 
 /** After the agent's end its workspace is judged, for two minutes at most; then the keeper ends. In milliseconds. */
@@ -17,15 +18,15 @@ const SETTLED_WITHIN_MS = 150_000
 const UNSEEN = 137
 const EXIT_MAX = 4096
 
-/** Joins the agent's streams; `leave` ends the user's part, and the agent runs on. */
+/** Joins the agent's streams over a way to init of its own; `leave` ends the user's part, and the agent runs on. */
 export async function joinAgent(
   places: Places,
+  streams: ControlStreams,
   mode: Exclude<Session["mode"], "detached">,
   leave: AbortSignal,
 ): Promise<{ ended: Promise<SessionEnd> }> {
   const user = userStreams(mode, mode === "terminal" ? await allowedIn(places) : new Set())
   const request: SessionRequest = mode === "task" ? { kind: "attach" } : { kind: "attach", size: user.size() }
-  const streams = controlOf(places)
   let client: SessionClient
   try {
     client = await SessionClient.open(places.state.identity, streams, request, user.events)

@@ -36,7 +36,11 @@ function proxyNeed({ env }: Machine): Need {
   try {
     const found = hostProxy(env)
     if (found === undefined) return met(name, "none: gateways connect directly")
-    return met(name, `${found.proxy.host}:${found.proxy.port} (${found.variable})`)
+    const { proxy, variable } = found
+    const words = `${proxy.host}:${proxy.port} (${variable})`
+    if (!found.onLoopback) return met(name, words)
+    const lacks = `${words}: gateways of bubblewrap reach it, those in containers do not`
+    return worse(name, lacks, `export BOTTLE_UPSTREAM_PROXY=http://<this machine's address>:${proxy.port}`)
   } catch (error) {
     return unmet(name, reasonOf(error), "export BOTTLE_UPSTREAM_PROXY=none")
   }

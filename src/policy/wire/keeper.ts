@@ -2,54 +2,40 @@
  * What the host tells the keeper of a bottle whose sandbox and daemons are processes of this machine: which programs to
  * start. It is the first line on the keeper's stdin, which is a control channel from there on.
  */
-import * as z from "zod/mini"
-import { once } from "../lazy.ts"
-
 /** One argument: text, or something that only the keeper can name. */
-export const programArgument = once(() =>
-  z.union([
-    z.string(),
-    /** A path of the host, under the name by which the program's user reaches it */
-    z.strictObject({ path: z.string() }),
-    /** The number of an open file of this content, which has no name */
-    z.strictObject({ text: z.string() }),
-    /** The same, for bytes */
-    z.strictObject({ base64: z.string() }),
-  ]),
-)
+export type ProgramArgument =
+  | string
+  /** A path of the host, under the name by which the program's user reaches it */
+  | { path: string }
+  /** The number of an open file of this content, which has no name */
+  | { text: string }
+  /** The same, for bytes */
+  | { base64: string }
 
 /** A program in a bubblewrap of its own. */
-export const confinedProgram = once(() =>
-  z.strictObject({
-    /** argv up to bwrap's own options */
-    argv: z.array(z.string()).check(z.minLength(1)),
-    /** Options of bwrap; they are handed over as a file, so that no process list shows them */
-    options: z.array(programArgument()),
-    /** What runs inside */
-    command: z.array(z.string()).check(z.minLength(1)),
-    /** User and group it is started as, absent for the keeper's own */
-    uid: z.optional(z.int().check(z.gte(1))),
-    /** Control groups that it is put into before it begins, absolute folders; absent for a program without limits */
-    cgroups: z.optional(z.array(z.string())),
-  }),
-)
+export interface ConfinedProgram {
+  /** argv up to bwrap's own options, not empty */
+  argv: string[]
+  /** Options of bwrap; they are handed over as a file, so that no process list shows them */
+  options: ProgramArgument[]
+  /** What runs inside, not empty */
+  command: string[]
+  /** User and group it is started as, absent for the keeper's own */
+  uid?: number
+  /** Control groups that it is put into before it begins, absolute folders; absent for a program without limits */
+  cgroups?: string[]
+}
 
-export const keeperPlan = once(() =>
-  z.strictObject({
-    version: z.literal(1),
-    identity: z.string(),
-    /** The bottle's state folder, absolute */
-    dir: z.string(),
-    daemons: z.array(z.strictObject({ name: z.string(), program: confinedProgram() })),
-    sandbox: confinedProgram(),
-    /** Folders of the host whose file systems must not fill up, absolute */
-    guarded: z.array(z.string()),
-  }),
-)
-
-export type ProgramArgument = z.infer<ReturnType<typeof programArgument>>
-export type ConfinedProgram = z.infer<ReturnType<typeof confinedProgram>>
-export type KeeperPlan = z.infer<ReturnType<typeof keeperPlan>>
+/** Without a schema: it comes from the very program that has started the keeper, of the same version, over its stdin. */
+export interface KeeperPlan {
+  identity: string
+  /** The bottle's state folder, absolute */
+  dir: string
+  daemons: { name: string; program: ConfinedProgram }[]
+  sandbox: ConfinedProgram
+  /** Folders of the host whose file systems must not fill up, absolute */
+  guarded: string[]
+}
 
 /**
  * Places below the bottle's state folder, relative: the keeper works there, because the path of a socket must not be
