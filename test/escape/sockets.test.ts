@@ -9,11 +9,15 @@ import {
   CONTROL_SOCKET,
   EGRESS_SOCKET,
   LIFELINE_SOCKET,
+  SESSION_SOCKET,
   SOCKET_DIR,
   WORKSPACE,
 } from "../../src/policy/paths.ts"
 import { createWorld, type World } from "../docker/world.ts"
 import { type AgentService, type Bottle, docker, type Sandbox, startBottle, startControl } from "./bottle.ts"
+
+/** What a whole bottle has of sockets, the attacker's own included */
+const SOCKETS = [EGRESS_SOCKET, SESSION_SOCKET, "/tmp/attacker.sock"]
 
 let world: World
 let bottle: Bottle
@@ -97,7 +101,7 @@ describe("the agent", () => {
     expect(await files(bottle, "listing", { folders: [SOCKET_DIR, `${SOCKET_DIR}/init`] })).toEqual({
       got: {
         [SOCKET_DIR]: ["egress", "init"],
-        [`${SOCKET_DIR}/init`]: ["ca-bundle.pem", "ca.jks", "ca.pem"],
+        [`${SOCKET_DIR}/init`]: ["ca-bundle.pem", "ca.jks", "ca.pem", "session.sock"],
       },
     })
     expect(await files(bottle, "connect_to_socket", { path: LIFELINE_SOCKET })).toEqual({ refused: "ENOENT" })
@@ -117,7 +121,7 @@ describe("the agent", () => {
   })
 
   test("looks for sockets, and finds its gateway's and its own", async () => {
-    expect(await files(bottle, "sockets")).toEqual({ got: [EGRESS_SOCKET, "/tmp/attacker.sock"] })
+    expect(await files(bottle, "sockets")).toEqual({ got: SOCKETS })
     expect(await files(bottle, "connect_to_socket", { path: CONTROL_SOCKET })).toEqual({ refused: "ENOENT" })
     await using open = await startControl(bottle, (agent) => {
       agent.volumes.push("/var/run/docker.sock:/run/docker.sock")
@@ -128,10 +132,11 @@ describe("the agent", () => {
   test("writes wherever it can, and that is its home, its workspace and places that hold nothing", async () => {
     const { got } = (await files(bottle, "writable_places")) as { got: string[] }
     const devices = got.filter((path) => path.startsWith("/dev/"))
-    // A socket is written to by connecting, which is what the agent may do with this one.
+    // A socket is written to by connecting, which is what the agent may do with these.
     expect(got.filter((path) => !path.startsWith("/dev/"))).toEqual([
       AGENT_HOME,
       EGRESS_SOCKET,
+      SESSION_SOCKET,
       "/tmp",
       WORKSPACE,
     ])
@@ -152,7 +157,7 @@ describe("another bottle's agent", () => {
     const first = await certificate(bottle)
     expect(await certificate(other)).toContain("BEGIN CERTIFICATE")
     expect(await certificate(other)).not.toBe(first)
-    expect(await files(other, "sockets")).toEqual({ got: [EGRESS_SOCKET, "/tmp/attacker.sock"] })
+    expect(await files(other, "sockets")).toEqual({ got: SOCKETS })
     const { sock } = namesOf(bottle.identity).volumes
     const mounts = await docker("inspect", "--format", "{{json .Mounts}}", other.container)
     expect(mounts).not.toContain(sock)
