@@ -1,4 +1,5 @@
 /** The user's plain streams as one end of a session: bytes as they are, no faster than either side takes them. */
+import type { Socket } from "node:net"
 import { TerminalFilter } from "../policy/terminal/filter.ts"
 import type { TerminalSize } from "../policy/wire/session.ts"
 import type { SessionClient, SessionEvents } from "./session-client.ts"
@@ -41,7 +42,8 @@ export class UserPipes implements UserStreams {
     process.stdin.off("data", this.#onInput)
     process.stdin.off("end", this.#onEnd)
     process.stdin.pause()
-    process.stdin.unref()
+    // A file, as which /dev/null counts, has nothing to let go of: the types of Node know terminals and pipes alone.
+    ;(process.stdin as Partial<Pick<Socket, "unref">>).unref?.()
   }
 
   readonly #onInput = (chunk: Buffer) => {
