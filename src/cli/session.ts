@@ -2,9 +2,10 @@
 import { sweep } from "../bottle/state.ts"
 import { trustIn } from "../manifest/trust.ts"
 import { canAsk, confirm } from "../runtime/ask.ts"
-import { BottleError, usageError } from "../runtime/error.ts"
+import { BottleError, reasonOf, usageError } from "../runtime/error.ts"
 import { paint, print, tell } from "../runtime/output.ts"
 import { restoreTerminal } from "../runtime/terminal.ts"
+import { noteUse } from "../session/last-backends.ts"
 import { preflightData, showPreflight } from "../session/preflight.ts"
 import { type Prepared, prepare, type StartSpec } from "../session/prepare.ts"
 import { type Phase, StartScope } from "../session/scope.ts"
@@ -46,8 +47,24 @@ export async function runSession(
   const scope = new StartScope((line) => tell(colour.dim(line)))
   const started = await begin(prepared, secrets, { home, env, scope })
   using _state = started.state
+  // While the agent runs already.
+  const noted = noteStart(prepared, home)
   if (options.profile) showProfile([preparing, ...scope.phases])
-  return finish(prepared, started, scope, data)
+  const status = await finish(prepared, started, scope, data)
+  const fault = await noted
+  if (fault !== undefined) tell(`${colour.warn("not noted:")} ${fault}`)
+  return status
+}
+
+/** Notes what the next choice of a backend is compared with; a resumed bottle was no choice. Answers with what went wrong. */
+async function noteStart({ agent, backend, spec }: Prepared, home: string): Promise<string | undefined> {
+  if (spec.resume !== undefined) return undefined
+  try {
+    await noteUse(home, agent.file, backend.name)
+    return undefined
+  } catch (error) {
+    return `${agent.name} ran on ${backend.name} (${reasonOf(error)})`
+  }
 }
 
 /** Starts, and takes back what was begun when that fails. */

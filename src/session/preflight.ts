@@ -10,14 +10,14 @@ const PATH_MAX = 4096
 
 /** The plan as data, for `--format json`. */
 export function preflightData(prepared: Prepared) {
-  const { agent, bottle, compiled, provision, probe, spec } = prepared
+  const { agent, bottle, choice, compiled, provision, probe, spec } = prepared
   return {
     identity: prepared.identity,
     backend: {
       name: prepared.backend.name,
-      chosen_by: prepared.chosenBy,
+      chosen_by: [choice.chosenBy, ...choice.passedOver].join("; "),
       found: probe.found,
-      notes: probe.notes,
+      notes: [...choice.notes, ...probe.notes],
     },
     agent: { name: agent.name, origin: agent.origin, hash: agent.hash, file: agent.file },
     bottle: { name: bottle.name, lineage: bottle.lineage },
@@ -49,15 +49,9 @@ export function preflightData(prepared: Prepared) {
 /** The plan for a person, on stderr. */
 export function showPreflight(prepared: Prepared): void {
   const colour = paint("stderr")
-  const { agent, bottle, compiled, provision, probe, spec } = prepared
+  const { agent, bottle, compiled, provision, spec } = prepared
   const rows: [string, string[]][] = [
-    [
-      "backend",
-      [
-        `${colour.name(prepared.backend.name)} ${colour.dim(`(${prepared.chosenBy}; ${probe.found})`)}`,
-        ...probe.notes.map(colour.warn),
-      ],
-    ],
+    ["backend", backendLines(prepared, colour)],
     ["agent", [`${colour.strong(agent.name)} ${colour.dim(provision.tool)}`, ...repoLines(prepared, colour)]],
     [
       "bottle",
@@ -100,6 +94,16 @@ export function showPreflight(prepared: Prepared): void {
   tell("")
 }
 
+/** Why this backend stands in the first line, and reasons that are too long for it in lines of their own. */
+function backendLines({ backend, probe, choice }: Prepared, colour: ReturnType<typeof paint>): string[] {
+  const line = (...parts: string[]) =>
+    `${colour.name(backend.name)} ${colour.dim(`(${parts.filter(Boolean).join("; ")})`)}`
+  const notes = [...choice.notes, ...probe.notes].map(colour.warn)
+  const whole = line(choice.chosenBy, ...choice.passedOver, probe.found)
+  if (widthOf(whole) <= room()) return [whole, ...notes]
+  return [line(choice.chosenBy, probe.found), ...choice.passedOver.map(colour.dim), ...notes]
+}
+
 /** Names of the variables that the manifest hands to the agent. */
 function exposedNames({ bottle }: Prepared): string[] {
   return Object.keys(bottle.env).sort()
@@ -140,8 +144,12 @@ function proxyLines({ hostProxy }: Prepared, colour: ReturnType<typeof paint>): 
 
 /** A line that would wrap is cut where it has to be; colours are dropped from a cut one. */
 function fit(line: string): string {
-  const room = columns("stderr") - 14
-  if (widthOf(line) <= room) return line
+  if (widthOf(line) <= room()) return line
   const plain = line.replace(/\u001b\[[0-9;]*m/g, "")
-  return `${plain.slice(0, Math.max(0, room - 3))}...`
+  return `${plain.slice(0, Math.max(0, room() - 3))}...`
+}
+
+/** Columns behind the labels */
+function room(): number {
+  return columns("stderr") - 14
 }

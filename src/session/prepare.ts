@@ -1,5 +1,4 @@
 /** From a name to a plan: loads, checks and decides everything that can be known before anything is started. */
-import { allBackends, backendNamed } from "../backend/registry.ts"
 import type { Backend, BackendProbe, Session } from "../backend/types.ts"
 import { contractEnv } from "../bottle/contract.ts"
 import { mintIdentity } from "../bottle/identity.ts"
@@ -14,6 +13,7 @@ import { providerNamed } from "../provider/registry.ts"
 import type { Provider, ProvisionPlan } from "../provider/types.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { type HostEnv, userHome } from "../runtime/home.ts"
+import { type Choice, chooseBackend } from "./choose-backend.ts"
 import {
   checkProxyReach,
   extraCaCerts,
@@ -52,8 +52,8 @@ export interface Prepared {
   bottle: Bottle
   backend: Backend
   probe: BackendProbe
-  /** Why this backend */
-  chosenBy: string
+  /** Why this backend, and what is to be known of that, for the preflight */
+  choice: Pick<Choice, "chosenBy" | "passedOver" | "notes">
   provision: ProvisionPlan
   compiled: CompiledPolicy
   session: Session["mode"]
@@ -85,8 +85,8 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   if (spec.purpose !== "reload") provider.checkTask?.(spec.task, bottle.provider.command)
   const session = sessionOf(spec, provider)
   // Asked while the rest is read; what is wrong with the manifests is told first.
-  const choice = chooseBackend(spec, bottle, home, env)
-  choice.then(
+  const chosen = chooseBackend({ spec, agent, bottle, home, env })
+  chosen.then(
     ({ backend }) => {
       if (spec.purpose === "start") backend.warm?.()
     },
@@ -118,7 +118,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     ...(proxy ? { upstreamProxy: proxy } : {}),
   })
   checkVariables(compiled, bottle, env)
-  const { backend, probe, chosenBy } = await choice
+  const { backend, probe, ...choice } = await chosen
   if (proxy !== undefined) checkProxyReach(proxy, backend.gatewayNetwork)
   backend.checkProgram?.(provision.argv[0] ?? "")
   return {
@@ -128,7 +128,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     bottle,
     backend,
     probe,
-    chosenBy,
+    choice,
     provision,
     compiled,
     session,
@@ -195,35 +195,5 @@ function gitSetup(agent: Agent, bottle: Bottle): SetupCommand[] {
       argv: [...config, `user.${field}`, value],
       check: { argv: [...config, "--get", `user.${field}`], expect: value },
     }
-  })
-}
-
-async function chooseBackend(spec: StartSpec, bottle: Bottle, home: string, env: HostEnv) {
-  const asked: [string | undefined, string][] = [
-    [spec.backend, "--backend"],
-    [env.BOTTLE_BACKEND, "BOTTLE_BACKEND"],
-    [bottle.backend, `bottle ${bottle.name}`],
-  ]
-  const [name, chosenBy] = asked.find(([value]) => value) ?? []
-  if (name !== undefined && chosenBy !== undefined) {
-    const backend = await backendNamed(name, home)
-    const probe = await backend.probe(bottle.limits)
-    if (probe.available) return { backend, probe, chosenBy }
-    throw new BottleError({
-      what: `The backend ${name} cannot be used here`,
-      why: probe.reason,
-      next: probe.next,
-    })
-  }
-  const tried: BackendProbe[] = []
-  for (const backend of await allBackends(home)) {
-    const probe = await backend.probe(bottle.limits)
-    if (probe.available) return { backend, probe, chosenBy: "first available" }
-    tried.push(probe)
-  }
-  throw new BottleError({
-    what: "No backend can be used here",
-    why: tried.map((probe) => probe.reason).join("; "),
-    next: tried[0]?.next ?? "",
   })
 }
