@@ -73,15 +73,19 @@ export async function settleOnce(
   state: State,
   code: number | undefined,
 ): Promise<Settled | undefined> {
-  let held: HeldState
-  try {
-    held = await lockState(state)
-  } catch (error) {
-    if ((await lockHolder(state.lockFile)) !== undefined) return undefined
-    throw error
-  }
+  const held = await lockUnlessHeld(state)
+  if (held === undefined) return undefined
   using _ = held
   return (await readMetadata(held)) === undefined ? undefined : settleBottle(backend, held, code)
+}
+
+/** Undefined when another process has it. One that let go between the attempt and the look at it is tried once more. */
+async function lockUnlessHeld(state: State): Promise<HeldState | undefined> {
+  try {
+    return await lockState(state)
+  } catch {
+    return (await lockHolder(state.lockFile)) === undefined ? lockState(state) : undefined
+  }
 }
 
 function reasonToKeep(code: number | undefined, { exit }: Remains): string {
