@@ -95,7 +95,7 @@ onEveryBackend((world) => {
     const told = (await errors).toString()
     expect(told).toContain("which runs on")
     const identity = /bottle attach (sh-[0-9a-z]{5})\n/.exec(told)?.[1] ?? "none"
-    await world().inside(identity, "until [ -s /workspace/file ]; do read -rt 0.05 _ <> <(:); done")
+    await world().until(identity, "[ -s /workspace/file ]")
   })
 })
 

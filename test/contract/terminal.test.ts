@@ -41,8 +41,7 @@ onEveryBackend((world) => {
     test("has the caller's TERM, a terminal for all of its streams, and one to control", async () => {
       const script = "[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size </dev/tty && echo term=$TERM"
       await using terminal = world().terminal(script)
-      await terminal.sees("40 120")
-      await terminal.sees("term=xterm-256color")
+      await terminal.sees("40 120 term=xterm-256color")
     })
 
     test("sees the size of the window, and each change of it", async () => {
@@ -168,7 +167,7 @@ onEveryBackend((world) => {
       const identity = await world().detached(
         `yes 'a line that fills the buffers of whoever holds the terminal' | head -c 200000000; touch /tmp/written; ${ECHO}`,
       )
-      await world().inside(identity, "until [ -e /tmp/written ]; do read -rt 0.05 _ <> <(:); done")
+      await world().until(identity, "[ -e /tmp/written ]")
       const ours = (await world().objects.processes(identity)).filter(({ args }) =>
         args.includes("/opt/bottle/"),
       )

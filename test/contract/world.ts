@@ -86,6 +86,8 @@ export interface World extends AsyncDisposable {
   onTerminal(...args: string[]): TerminalProgram
   /** Runs a line of bash beside the agent; answers with its stdout, trimmed */
   inside(identity: string, line: string): Promise<string>
+  /** Waits inside until a condition of bash's holds */
+  until(identity: string, condition: string): Promise<void>
   remains(): Promise<Remains>
   /** Ends what runs and removes all that is left */
   discardAll(): Promise<void>
@@ -202,6 +204,10 @@ export async function createWorld(kind: Kind): Promise<World> {
     },
     onTerminal: (...args) => onTerminal([PROGRAM, ...args], { cwd, env, ...as }),
     inside: async (identity, line) => await world.ok("exec", identity, "--", "bash", "-c", line),
+    until: async (identity, condition) => {
+      // Looks again after 50 ms, without a program that would have to be there.
+      await world.inside(identity, `until ${condition}; do read -rt 0.05 _ <> <(:) || :; done`)
+    },
     remains: () => objects.remains(),
     discardAll: async () => {
       const { running } = await objects.remains()
