@@ -7,7 +7,8 @@ import { startDemoBottle } from "../demo/bottle.ts"
 import { ALLOWED_HOST, CLOSED_HOST, makeHome, PLACEHOLDER } from "../demo/home.ts"
 import { isGreeted, startNetwork } from "../demo/service.ts"
 import type { Stage } from "../demo/stage.ts"
-import { STEPS } from "../demo/steps.ts"
+import type { Outcome, Step } from "../demo/step.ts"
+import { CHAPTERS } from "../demo/steps.ts"
 import { Story } from "../demo/story.ts"
 import { FIND_TOOLS, toolsOf } from "../demo/tools.ts"
 import { showableJson } from "../policy/denial.ts"
@@ -42,7 +43,7 @@ async function canRun(): Promise<boolean> {
   const backend = await backendNamed("bubblewrap", home)
   if ((await backend.probe()).available) return true
   const found = { backend: backend.name, served: true, needs: await backend.needs() }
-  tell(`The demo runs on bubblewrap, which does not work here yet:\n`)
+  tell("The demo runs on bubblewrap, which does not work here yet:\n")
   tell(backendText(found, columns("stderr"), paint("stderr")))
   return false
 }
@@ -90,20 +91,26 @@ async function play(format: "text" | "json"): Promise<number> {
 
 /** Step by step, each told before it is tried. Throws a BottleError at the first that does not hold. */
 async function runSteps(stage: Stage, story: Story | undefined, signal: AbortSignal): Promise<void> {
-  for (const step of STEPS) {
-    signal.throwIfAborted()
-    const tried = step.tried(stage)
-    if (story) print(story.trying(step, tried))
-    const outcome = await step.run(stage, tried)
-    if (story) print(story.outcome(outcome))
-    else print(showableJson({ name: step.name, ok: outcome.holds, tried, seen: outcome.seen.join("\n") }))
-    if (outcome.holds) continue
-    throw new BottleError({
-      what: `What a bottle promises does not hold here: ${step.name}`,
-      why: outcome.says,
-      next: "Let no agent run on this machine yet: see `bottle doctor`, and report what is above",
-    })
+  for (const chapter of CHAPTERS) {
+    if (story) print(story.chapter(chapter))
+    for (const step of chapter.steps) {
+      signal.throwIfAborted()
+      const tried = step.tried(stage)
+      if (story) print(story.trying(step, tried))
+      const outcome = await step.run(stage, tried)
+      if (story) print(story.outcome(outcome))
+      else print(showableJson({ name: step.name, ok: outcome.holds, tried, seen: outcome.seen.join("\n") }))
+      if (!outcome.holds) throw broken(step, outcome)
+    }
   }
+}
+
+function broken({ name }: Step, { says }: Outcome): BottleError {
+  return new BottleError({
+    what: `What a bottle promises does not hold here: ${name}`,
+    why: says,
+    next: "Let no agent run on this machine yet: run `bottle doctor`, and report what is above",
+  })
 }
 
 /** The person's home as far as a sandbox cannot have one of that name by itself; else the demo's own folder. */

@@ -9,9 +9,9 @@ export function entryLine(entry: LedgerEntry, colour: Paint): string {
   const mark = kind === "deny" ? colour.bad : kind === "allow" ? colour.good : colour.name
   const { method, host, path, status, rule, ...rest } = data
   const target = host === undefined ? [] : [method ?? "", `${host}${path ?? ""}`, status ?? "", rule ?? ""]
-  const details = Object.entries(host === undefined ? data : rest).map(
-    ([key, value]) => colour.dim(`${key}=`) + show(value),
-  )
+  // A route without a credential has an empty one: nothing to read.
+  const told = Object.entries(host === undefined ? data : rest).filter(([, value]) => value !== "")
+  const details = told.map(([key, value]) => colour.dim(`${key}=`) + show(value))
   const words = [...target.filter((part) => part !== "").map(show), ...details]
   return `${colour.dim(at.slice(11, 19))} ${by} ${mark(kind)} ${words.join(" ")}`
 }

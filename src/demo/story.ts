@@ -1,71 +1,78 @@
-/** The demo as a person reads it: 80 columns or less, and nothing that only a colour says. */
+/** The demo as a person reads it: within the terminal's width, and nothing that only a colour says. */
 import { wrapped } from "../cli/error-text.ts"
-import { cut } from "../cli/table.ts"
 import type { Paint } from "../runtime/output.ts"
-import { type Outcome, STEPS, type Step } from "./steps.ts"
+import { pad, widthOf } from "../runtime/output.ts"
+import type { Chapter, Outcome, Step } from "./step.ts"
 
-/** Columns before a command, and before what came back */
+/** Columns before a command, what came back, and what it means; `started` and the prompts fill them */
 const INDENT = 8
-/** Widest line, however wide the terminal is: long lines are hard to read */
+/** Columns that the rest of a folded line stands further in */
+const HANG = 2
+/** Widest and narrowest line, in columns, whatever the terminal says: long lines are hard to read */
 const WIDTH_MAX = 100
+const WIDTH_MIN = 40
+
+const OPENING = [
+  "Nothing is sent to the network, and nothing is left behind: the hosts below demo.example are a small HTTPS service",
+  "on this machine, and end with the demo.",
+].join(" ")
 
 export class Story {
-  readonly #width: number
+  readonly #room: number
   readonly #colour: Paint
-  #chapter = ""
   #chapters = 0
+  #steps = 0
 
   /** `width` is the terminal's, in columns. */
   constructor(width: number, colour: Paint) {
-    this.#width = Math.max(40, Math.min(width, WIDTH_MAX))
+    this.#room = Math.max(WIDTH_MIN, Math.min(width, WIDTH_MAX)) - INDENT
     this.#colour = colour
   }
 
   /** Before anything is started. */
   opening(): string {
     const { strong, dim } = this.#colour
+    const width = this.#room + INDENT
     return [
-      strong("A bottle on this machine, and an agent that tries to get out of it."),
-      dim("Nothing is sent to the network, and nothing is left behind: the hosts below"),
-      dim("demo.example are a small HTTPS service that runs here for as long as this does."),
-      "",
+      ...wrapped("A bottle on this machine, with a scripted agent in it that tries to get out.", width).map(
+        strong,
+      ),
+      ...wrapped(OPENING, width).map(dim),
+      "\n",
     ].join("\n")
   }
 
   started(identity: string, ms: number, about: { found: string; notes: string[] }): string {
     const { good, strong, dim } = this.#colour
     return [
-      `${good("started")} ${strong(identity)} ${dim(`in ${Math.round(ms)} ms`)}`,
-      ...[about.found, ...about.notes].flatMap((note) =>
-        wrapped(note, this.#width - INDENT).map((line) => " ".repeat(INDENT) + dim(line)),
-      ),
+      `${pad(good("started"), INDENT)}${strong(identity)} ${dim(`in ${Math.round(ms)} ms`)}`,
+      ...[about.found, ...about.notes].flatMap((note) => this.#indented(folded(note, this.#room), dim)),
     ].join("\n")
   }
 
+  chapter({ title }: Chapter): string {
+    this.#chapters += 1
+    const lines = wrapped(`${this.#chapters}. ${title}`, this.#room + INDENT)
+    return ["", ...lines.map(this.#colour.strong)].join("\n")
+  }
+
   /** What is tried, told before it is. */
-  trying(step: Step, tried: string): string {
-    const { strong, name, dim } = this.#colour
-    const lines = [""]
-    if (step.chapter !== this.#chapter) {
-      this.#chapter = step.chapter
-      this.#chapters += 1
-      lines.push(strong(`${this.#chapters}. ${step.chapter}`))
-    }
-    const prompt = step.who === "agent" ? "agent $" : "  you $"
-    const [first = "", ...more] = folded(tried, this.#width - INDENT)
-    lines.push(`${dim(prompt)} ${name(first)}`, ...more.map((line) => " ".repeat(INDENT) + name(line)))
-    return lines.join("\n")
+  trying({ who }: Step, tried: string): string {
+    const { name, dim } = this.#colour
+    this.#steps += 1
+    const [first = "", ...more] = asTyped(tried, this.#room)
+    const prompt = dim(pad(who === "agent" ? "agent $" : "you   $", INDENT))
+    return ["", `${prompt}${name(first)}`, ...this.#indented(more, name)].join("\n")
   }
 
   outcome({ holds, seen, says }: Outcome): string {
     const { good, bad } = this.#colour
-    const room = this.#width - INDENT
-    const mark = holds ? good("\u2713 holds") : bad("\u2717 BROKEN")
-    const [first = "", ...more] = wrapped(says, room - 2)
+    const mark = holds ? good("\u2713 ok") : bad("\u2717 FAIL")
+    const [first = "", ...more] = wrapped(says, this.#room)
     return [
-      ...seen.flatMap((line) => folded(line, room)).map((line) => `${" ".repeat(INDENT)}${line}`.trimEnd()),
-      `${mark} ${first}`,
-      ...more.map((line) => " ".repeat(INDENT) + line),
+      ...seen.flatMap((line) => this.#indented(folded(line, this.#room))),
+      `${pad(mark, INDENT)}${first}`,
+      ...this.#indented(more),
     ].join("\n")
   }
 
@@ -73,24 +80,42 @@ export class Story {
     const { good, name, strong, dim } = this.#colour
     return [
       "",
-      `${good(`All ${STEPS.length} hold.`)} ${dim(`${(ms / 1000).toFixed(1)} s, and everything of it is removed.`)}`,
+      `${good(`All ${this.#steps} checks hold.`)} ${dim(`${(ms / 1000).toFixed(1)} s, nothing left behind.`)}`,
       "",
       strong("Next"),
-      `  ${name("bottle init")}     make a first agent and its bottle`,
+      `  ${name("bottle init")}     make your first agent and its bottle`,
       `  ${name("bottle doctor")}   see what works on this machine`,
     ].join("\n")
   }
+
+  #indented(lines: readonly string[], colour: (text: string) => string = (text) => text): string[] {
+    return lines.map((line) => `${" ".repeat(INDENT)}${colour(line)}`.trimEnd())
+  }
 }
 
-/** As `wrapped`; a word that is longer than the room is cut through, because nothing here is to be copied. */
+/** A command, folded as a shell takes it. */
+function asTyped(command: string, room: number): string[] {
+  if (widthOf(command) <= room) return [command]
+  const lines = wrapped(command, room - HANG - 2)
+  return lines.map(
+    (line, i) => `${i === 0 ? "" : " ".repeat(HANG)}${line}${i < lines.length - 1 ? " \\" : ""}`,
+  )
+}
+
+/** As `wrapped`, and with words cut that are longer than the room: nothing here is to be copied. */
 function folded(text: string, room: number): string[] {
-  return wrapped(text, room).flatMap((line) => {
-    const parts: string[] = []
-    for (let rest = line; rest !== ""; ) {
-      const part = cut(rest, room).replace(/…$/, "")
-      parts.push(part)
-      rest = rest.slice(part.length)
-    }
-    return parts
-  })
+  if (widthOf(text) <= room) return [text]
+  const rest = room - HANG
+  const words = text.split(" ").flatMap((word) => pieces(word, rest))
+  return wrapped(words.join(" "), rest).map((line, i) => `${i === 0 ? "" : " ".repeat(HANG)}${line}`)
+}
+
+/** A word in parts of at most so many columns. */
+function pieces(word: string, room: number): string[] {
+  const parts = [""]
+  for (const character of word) {
+    if (widthOf(parts.at(-1) + character) > room) parts.push("")
+    parts[parts.length - 1] += character
+  }
+  return parts
 }
