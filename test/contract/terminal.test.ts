@@ -2,10 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import type { TerminalProgram } from "../fixtures/terminal.ts"
 import { NOTHING } from "./objects.ts"
-import { DETACH, ECHO, onEveryBackend, type World } from "./world.ts"
-
-/** Stays in the foreground and runs its traps at once; bash puts them off while it waits for a program. */
-const WAIT = "sleep infinity & while :; do wait; done"
+import { DETACH, ECHO, onEveryBackend, WAIT, type World } from "./world.ts"
 
 onEveryBackend((world) => {
   const active = async () => (await world().ok("list", "active")).split("\t")
@@ -182,7 +179,7 @@ onEveryBackend((world) => {
 
     test("attach to one that ended, or never was, says so", async () => {
       const identity = await world().detached("exit 0")
-      await ended(world(), identity)
+      await world().ended(identity)
       await using again = world().onTerminal("attach", identity)
       await again.sees("does not run")
       expect(await again.exited).toBe(1)
@@ -221,9 +218,4 @@ async function startAndLeave(world: World, script = ECHO): Promise<string> {
 async function joined(terminal: TerminalProgram): Promise<void> {
   terminal.type("hello\r")
   await terminal.sees("got hello")
-}
-
-/** Waits until a detached bottle's agent has ended. */
-async function ended(world: World, identity: string): Promise<void> {
-  while ((await world.ok("list", "active")) !== `${world.kind.backend}\t${identity}\tsh\t\tended`);
 }

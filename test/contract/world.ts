@@ -88,6 +88,10 @@ export interface World extends AsyncDisposable {
   inside(identity: string, line: string): Promise<string>
   /** Waits inside until a condition of bash's holds */
   until(identity: string, condition: string): Promise<void>
+  /** Waits until a detached bottle is listed as ended */
+  ended(identity: string): Promise<void>
+  /** A kept bottle again, with another script, to its end */
+  resume(identity: string, script: string, options?: StartOptions): Promise<RunResult>
   remains(): Promise<Remains>
   /** Ends what runs and removes all that is left */
   discardAll(): Promise<void>
@@ -95,11 +99,20 @@ export interface World extends AsyncDisposable {
 
 /** An agent that stays until it is ended. */
 export const STAY = "exec sleep infinity"
+/** Stays, and runs its traps at once: bash puts them off while it waits for a program in the foreground. */
+export const WAIT = "sleep infinity & while :; do wait; done"
 /** An agent on a terminal that answers each line, and ends on `exit N`. */
 export const ECHO =
   'stty -echo; echo ready; while read -r word n; do [ "$word" = exit ] && exit $n; echo "got $word"; done'
 /** ctrl-\ d */
 export const DETACH = "\u001cd"
+
+/** The identity in the line that tells how to go on with a kept bottle. */
+export function keptIdentity({ stderr }: RunResult): string {
+  const identity = /bottle resume (sh-[0-9a-z]{5})$/m.exec(stderr)?.[1]
+  if (identity === undefined) throw new Error(`no line tells how to go on:\n${stderr}`)
+  return identity
+}
 
 /** Runs the same tests on each backend. Every test begins and ends with a home in which nothing is left. */
 export function onEveryBackend(define: (world: () => World) => void): void {
@@ -119,7 +132,10 @@ export function onBackends(kinds: Kind[], define: (world: () => World) => void):
         made = await createWorld(kind)
         await made.start("true")
       }, FIRST_START_MS)
-      afterEach(() => world().discardAll())
+      afterEach(async () => {
+        await world().discardAll()
+        world().manifest("sh")
+      })
       afterAll(() => made?.[Symbol.asyncDispose]())
       define(world)
     })
@@ -208,6 +224,15 @@ export async function createWorld(kind: Kind): Promise<World> {
       // Looks again after 50 ms, without a program that would have to be there.
       await world.inside(identity, `until ${condition}; do read -rt 0.05 _ <> <(:) || :; done`)
     },
+    ended: async (identity) => {
+      const isEnded = (line: string) => line === `${kind.backend}\t${identity}\tsh\t\tended`
+      while (!(await world.ok("list", "active")).split("\n").some(isEnded));
+    },
+    resume: (identity, script, options = {}) =>
+      run(
+        [PROGRAM, "resume", identity, "--yes", ...(options.args ?? []), "--", "-c", script],
+        request(options),
+      ),
     remains: () => objects.remains(),
     discardAll: async () => {
       const { running } = await objects.remains()
