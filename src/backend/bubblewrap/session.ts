@@ -56,6 +56,8 @@ async function follow(
   try {
     const outcome = await Promise.race([session.ended, user.connect(session), left.promise])
     if (outcome === "left") return { kind: "detached" }
+    // What is typed while the end is settled is meant for the shell.
+    await user.restore()
     const keeper = await keeperOf(places)
     if (outcome.kind === "exited") {
       if (keeper !== undefined) await untilGone(keeper, SETTLED_WITHIN_MS)
