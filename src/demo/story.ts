@@ -13,8 +13,8 @@ const WIDTH_MAX = 100
 const WIDTH_MIN = 40
 
 const OPENING = [
-  "Nothing is sent to the network, and nothing is left behind: the hosts below demo.example are a small HTTPS service",
-  "on this machine, and end with the demo.",
+  "Nothing is sent to the network: the hosts below demo.example are a small HTTPS service on this machine, which is",
+  "removed at the end with all the rest.",
 ].join(" ")
 
 export class Story {
@@ -80,7 +80,7 @@ export class Story {
     const { good, name, strong, dim } = this.#colour
     return [
       "",
-      `${good(`All ${this.#steps} checks hold.`)} ${dim(`${(ms / 1000).toFixed(1)} s, nothing left behind.`)}`,
+      `${good(`All ${this.#steps} checks hold.`)} ${dim(`${(ms / 1000).toFixed(1)} s, and all of it is removed.`)}`,
       "",
       strong("Next"),
       `  ${name("bottle init")}     make your first agent and its bottle`,
