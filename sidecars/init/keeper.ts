@@ -5,6 +5,7 @@
  */
 import type { ChildProcess } from "node:child_process"
 import { renameSync, writeFileSync } from "node:fs"
+import { controlRequest } from "../../src/policy/wire/control.ts"
 import {
   type ConfinedProgram,
   KEEPER,
@@ -31,6 +32,8 @@ export async function runKeeper(): Promise<void> {
   const line = firstLine(process.stdin, KEEPER_PLAN_MAX)
   // The host starts us before it knows the plan, so that we are ready when it does.
   const [{ Gateway }, owner] = await Promise.all([import("./gateway.ts"), currentOwner()])
+  // A schema is built when it is first used, and there is nothing else to do yet.
+  controlRequest.safeParse({ op: "load" })
   const text = await line
   // Nothing was agreed to, or the host is gone.
   if (text === undefined) process.exit(0)
@@ -43,9 +46,10 @@ export async function runKeeper(): Promise<void> {
   const place = { folder: KEEPER.notes, reach: reachable(sourcesOf([plan.sandbox, ...programs.values()])) }
   const spawner = confinedSpawner(programs, place)
   const specs = plan.daemons.map(({ name }) => ({ name, uid: 0, env: {} }))
-  const running = new Map(specs.map((spec) => [spec.name, spawner.spawn(spec)]))
+  // First what has the most to do until it is ready.
   const sandbox = spawnConfined(plan.sandbox, ["ignore", "pipe", "pipe"], place)
   const sandboxEnded = followSandbox(sandbox, log)
+  const running = new Map(specs.map((spec) => [spec.name, spawner.spawn(spec)]))
 
   const gateway = new Gateway({
     identity: plan.identity,

@@ -30,7 +30,7 @@ async function dispatch(argv: string[]): Promise<number> {
       near ? `Did you mean \`bottle ${near}\`?` : "See: bottle help",
     )
   }
-  const file = await verb.load()
+  const file = await verb.load(rest)
   let command: CommandDef = file.default
   let args = rest
   for (let parts = await subCommands(command); parts !== undefined; parts = await subCommands(command)) {

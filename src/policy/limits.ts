@@ -15,3 +15,12 @@ export const STEADY_THREADS = {
   BUN_JSC_numberOfGCMarkers: "1",
   BUN_JSC_useWarmUpMarkedBlocks: "0",
 }
+
+/**
+ * A gateway and its sandbox are up in the time in which JavaScriptCore would compile what ran a few hundred times by
+ * then. Ten times as often, and the compiler begins when there is something to do.
+ */
+export const LATE_COMPILER = {
+  BUN_JSC_thresholdForJITSoon: "1000",
+  BUN_JSC_thresholdForJITAfterWarmUp: "5000",
+}

@@ -2,6 +2,7 @@
  * Which backend each agent was started on last, so that a weaker one is not taken quietly when that is missing. A note
  * alone: without it, every agent is one that was never started.
  */
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as z from "zod/mini"
 import type { BackendName } from "../manifest/types.ts"
@@ -52,6 +53,15 @@ export async function lastUse(home: string, agentFile: string): Promise<LastUse>
   if (notes === undefined) return { kind: "unknown", path }
   const last = Object.hasOwn(notes.agents, agentFile) ? notes.agents[agentFile] : undefined
   return last === undefined ? { kind: "never" } : { kind: "used", last }
+}
+
+/** A guess, for whoever cannot wait for more: whether any agent was started on that backend last. Never throws. */
+export function mentionsBackend(home: string, backend: BackendName): boolean {
+  try {
+    return readFileSync(noteOf(home), "utf8").includes(`"${backend}"`)
+  } catch {
+    return false
+  }
 }
 
 /** Notes that an agent was started on a backend. A damaged file is replaced. Throws when it cannot be written. */

@@ -7,7 +7,7 @@ import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
 import type { Backend, Remains } from "../types.ts"
 import { controlOf } from "./keeper.ts"
-import { startKeeper, type WaitingKeeper } from "./keeper-start.ts"
+import { takeKeeper, warmKeeper } from "./keeper-start.ts"
 import { launchBottle } from "./launch.ts"
 import { findLeftovers, listBottles } from "./list.ts"
 import { placesOf } from "./places.ts"
@@ -27,12 +27,6 @@ export function bubblewrapBackend(home: string): Backend {
     tools.set(program, found)
     return found
   }
-  let waiting: WaitingKeeper | undefined
-  const keeper = () => {
-    const found = waiting ?? startKeeper()
-    waiting = undefined
-    return found
-  }
   return {
     name: "bubblewrap",
     streams: "inner",
@@ -44,16 +38,12 @@ export function bubblewrapBackend(home: string): Backend {
     launch: (plan, scope, begun, load) =>
       launchBottle(
         plan,
-        { home, bwrap: bwrapHere(), tool: tool(plan.program), keeper: keeper() },
+        { home, bwrap: bwrapHere(), tool: tool(plan.program), keeper: takeKeeper() },
         scope,
         begun,
         load,
       ),
-    warm: () => {
-      waiting ??= startKeeper()
-      // Told when it is needed.
-      waiting.catch(() => {})
-    },
+    warm: warmKeeper,
     attach: async (identity, leave) => {
       const places = placesOf(home, identity)
       return (await joinAgent(places, controlOf(places), "terminal", leave)).ended

@@ -1,6 +1,6 @@
 /** What the keeper of a bottle is to start: pure but for looking at what this machine has. */
 import { basename, join } from "node:path"
-import { STEADY_THREADS } from "../../policy/limits.ts"
+import { LATE_COMPILER, STEADY_THREADS } from "../../policy/limits.ts"
 import { EGRESS_SOCKET } from "../../policy/paths.ts"
 import type { ConfinedProgram, KeeperPlan } from "../../policy/wire/keeper.ts"
 import type { SidecarProgram } from "../../runtime/program.ts"
@@ -66,7 +66,7 @@ function sandboxProgram(
     ...AGENT,
     seccomp,
     program: sources.inner,
-    env: STEADY_THREADS,
+    env: { ...STEADY_THREADS, ...LATE_COMPILER },
     tmpfsBytes: tmpfsSize(plan.limits),
   }
   const { nproc } = limitsHere(plan.limits)
@@ -101,7 +101,7 @@ function daemonProgram(
     gid: AGENT.gid,
     seccomp,
     program: sources.gateway,
-    env: {},
+    env: LATE_COMPILER,
     tmpfsBytes: DAEMON_TMPFS_BYTES,
   }
   const sockets = {

@@ -1,11 +1,11 @@
 /**
  * Starts a bottle's keeper: a process of no terminal's that outlives us. It is started before there is a plan for it,
- * while the person still reads the preflight, and goes away without a trace when it gets none.
+ * while the manifests are read and the person decides, and goes away without a trace when it gets none.
  */
 import { spawn } from "node:child_process"
 import type { Socket } from "node:net"
 import type { ControlStreams } from "../../gateway/control-client.ts"
-import { STEADY_THREADS } from "../../policy/limits.ts"
+import { LATE_COMPILER, STEADY_THREADS } from "../../policy/limits.ts"
 import { type SidecarProgram, sidecarProgram } from "../../runtime/program.ts"
 import { lastLines } from "../../runtime/spawn.ts"
 
@@ -20,12 +20,28 @@ export type WaitingKeeper = Promise<{
   take(): ControlStreams
 }>
 
-export async function startKeeper(): WaitingKeeper {
+let waiting: WaitingKeeper | undefined
+
+/** Starts one that waits, once. */
+export function warmKeeper(): void {
+  waiting ??= startKeeper()
+  // Told when it is needed.
+  waiting.catch(() => {})
+}
+
+/** The one that waits, else a new one. */
+export function takeKeeper(): WaitingKeeper {
+  const keeper = waiting ?? startKeeper()
+  waiting = undefined
+  return keeper
+}
+
+async function startKeeper(): WaitingKeeper {
   const [gateway, inner] = await Promise.all([sidecarProgram("gateway"), sidecarProgram("inner")])
   const { file, folder = "", args, env } = gateway
   const child = spawn(file, [...args(folder), "keeper"], {
     cwd: "/",
-    env: { ...env, ...STEADY_THREADS },
+    env: { ...env, ...STEADY_THREADS, ...LATE_COMPILER },
     stdio: ["pipe", "pipe", "pipe"],
     detached: true,
   })

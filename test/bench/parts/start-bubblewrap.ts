@@ -1,6 +1,7 @@
 /**
  * `bottle start` with bubblewrap to the first byte that its command writes, wall tried and gateway loaded, against
- * sandbox-runtime (`srt`), which starts a proxy with less to do, for the same command. Ending them is not measured.
+ * sandbox-runtime (`srt`), which starts a proxy with less to do, for the same command. Ending them is not measured. srt
+ * runs as it is published, on a Node.js that it asks for; on Bun, which it does not mention, it is measured beside it.
  */
 import { spawn } from "node:child_process"
 import { existsSync, mkdirSync, writeFileSync } from "node:fs"
@@ -13,6 +14,8 @@ const PROJECT = join(import.meta.dirname, "..", "..", "..")
 const BINARY = join(PROJECT, "dist", "bottle")
 const SRT = "@anthropic-ai/sandbox-runtime"
 const SRT_VERSION = "0.0.83"
+/** Of the kind that its package.json asks for */
+const NODE_VERSION = "24.21.0"
 const ROUNDS = 15
 /** Most that a start may take, in milliseconds, and as a share of what srt takes */
 const START_MAX_MS = 150
@@ -22,20 +25,27 @@ export async function benchBubblewrap(): Promise<BenchResult> {
   if (!existsSync(BINARY)) throw new Error("build the binary first: bun scripts/build.ts")
   using folder = temporaryFolder()
   const home = bottleHome(folder.path)
-  const srt = await installedSrt()
+  const { srt, node } = await installedSrt()
   const settings = srtSettings(folder.path)
   const phases: Record<string, number[]> = {}
   const env = { PATH: process.env.PATH ?? "", HOME: folder.path, BOTTLE_HOME: home, TERM: "xterm" }
   const times = await alternate(
     {
       bottle: () => firstByte([BINARY, "start", "echo", "--yes", "--profile"], folder.path, env, phases),
-      srt: () => firstByte([process.execPath, srt, "--settings", settings, "echo", "hi"], folder.path, env),
+      srt: () => firstByte([node, srt, "--settings", settings, "echo", "hi"], folder.path, env),
+      srtOnBun: () =>
+        firstByte([process.execPath, srt, "--settings", settings, "echo", "hi"], folder.path, env),
     },
     ROUNDS,
   )
   const bottle = median(times.bottle)
   const other = median(times.srt)
-  const figures: Figures = { bottle_ms: bottle, srt_ms: other, share: bottle / other }
+  const figures: Figures = {
+    bottle_ms: bottle,
+    srt_ms: other,
+    share: bottle / other,
+    srt_on_bun_ms: median(times.srtOnBun),
+  }
   for (const [name, values] of Object.entries(phases)) figures[`phase_${name}_ms`] = median(values)
   return {
     bench: "start --backend bubblewrap",
@@ -94,14 +104,18 @@ function srtSettings(folder: string): string {
   return path
 }
 
-/** The program's file, installed once beside the binary. */
-async function installedSrt(): Promise<string> {
+/** The program's file and a Node.js for it, installed once beside the binary. */
+async function installedSrt(): Promise<{ srt: string; node: string }> {
   const folder = join(PROJECT, "dist", "bench-srt")
-  const cli = join(folder, "node_modules", SRT, "dist", "cli.js")
-  if (existsSync(cli)) return cli
+  const modules = join(folder, "node_modules")
+  const srt = join(modules, SRT, "dist", "cli.js")
+  const nodePackage = `node-${process.platform}-${process.arch}`
+  const node = join(modules, nodePackage, "bin", "node")
+  if (existsSync(srt) && existsSync(node)) return { srt, node }
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true }))
-  const added = await run([process.execPath, "add", "--exact", `${SRT}@${SRT_VERSION}`], { cwd: folder })
-  if (added.code !== 0) throw new Error(`cannot install ${SRT}: ${lastLines(added.stderr, 6)}`)
-  return cli
+  const wanted = [`${SRT}@${SRT_VERSION}`, `${nodePackage}@${NODE_VERSION}`]
+  const added = await run([process.execPath, "add", "--exact", ...wanted], { cwd: folder })
+  if (added.code !== 0) throw new Error(`cannot install ${wanted.join(", ")}: ${lastLines(added.stderr, 6)}`)
+  return { srt, node }
 }
