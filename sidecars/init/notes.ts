@@ -7,6 +7,11 @@ import type { WorkspaceState } from "../../src/policy/wire/lifeline.ts"
 const EXIT = "exit.json"
 /** When an agent of this bottle started for the first time. */
 const FIRST_LAUNCH = "first-launch.json"
+/**
+ * Files are stamped with the time of the kernel's last tick (ktime_get_coarse_real_ts64), which is up to 10 ms ago at
+ * 100 ticks a second: what an agent makes at once would count as older than the agent.
+ */
+const FILE_CLOCK_LAG_MS = 10
 
 export class Notes {
   readonly #dir: string
@@ -36,7 +41,7 @@ export class Notes {
       text = readFileSync(join(this.#dir, FIRST_LAUNCH), "utf8")
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error
-      const at = Date.now()
+      const at = Date.now() - FILE_CLOCK_LAG_MS
       this.#write(FIRST_LAUNCH, { at })
       return at
     }
