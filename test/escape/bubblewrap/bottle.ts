@@ -133,7 +133,7 @@ export const withCapabilities: Edit = (options) =>
 export const withoutSeccomp = without("--seccomp", 1)
 
 /** For a control that root runs. */
-export const withoutUserNamespace: Edit = (options) =>
+const withoutUserNamespace: Edit = (options) =>
   [without("--unshare-user"), without("--disable-userns"), without("--uid", 1), without("--gid", 1)].reduce(
     (left, edit) => edit(left),
     options,
@@ -195,6 +195,11 @@ export function control(edits: Edit[] = [], options: ControlOptions = {}): Contr
     folders,
     [Symbol.dispose]: () => rmSync(top, { recursive: true, force: true }),
   }
+}
+
+/** The host's real root, without a filter, still in mount, pid and network namespaces of its own. */
+export function asHostRoot(...edits: Edit[]): Control {
+  return control([withoutSeccomp, withCapabilities, withoutUserNamespace, ...edits], { uid: 0 })
 }
 
 /** Runs a command on the host and expects it to succeed. */

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import {
+  asHostRoot,
   type Bottle,
   control,
   type Edit,
@@ -13,7 +14,6 @@ import {
   withCapabilities,
   without,
   withoutSeccomp,
-  withoutUserNamespace,
 } from "./bottle.ts"
 
 const NONE = "0000000000000000"
@@ -21,10 +21,6 @@ const NONE = "0000000000000000"
 const NAMESPACES_OPEN: Edit[] = [withoutSeccomp, without("--disable-userns")]
 /** No filter, and all capabilities in the user namespace that the sandbox's others belong to */
 const CAPABLE: Edit[] = [withoutSeccomp, withCapabilities, without("--disable-userns")]
-
-/** The host's real root, still in mount, pid and network namespaces of its own */
-const asHostRoot = (...edits: Edit[]) =>
-  control([withoutSeccomp, withCapabilities, withoutUserNamespace, ...edits], { uid: 0 })
 
 const reversed = (text: string) => [...text].reverse().join("")
 
