@@ -20,14 +20,17 @@ export default defineCommand({
     const { home } = cliContext()
     const colour = paint("stderr")
     const { items, unasked, unread } = await findGarbage(home)
-    for (const { backend, reason } of unasked) {
-      tell(`${colour.warn(`skipped ${backend}:`)} ${reason}; its bottles count as running`)
+    for (const { backend, reason, concerned } of unasked) {
+      const hence = concerned ? "its bottles count as running" : "no bottle here is known to be its"
+      tell(`${colour.warn(`skipped ${backend}:`)} ${reason}; ${hence}`)
     }
+    // A user who may not use Docker, and never did, is not left with a failure at each cleanup.
+    const missed = unasked.filter(({ concerned }) => concerned).length
     for (const { name, reason } of unread) tell(`${colour.warn(`left alone ${name}:`)} ${reason}`)
     if (items.length === 0) {
       tell("Nothing to clean up.")
       const failed = args["dry-run"] ? 0 : await tidy(home, unasked)
-      return failed + unasked.length > 0 ? 1 : 0
+      return failed + missed > 0 ? 1 : 0
     }
     showSections(items)
     if (args["dry-run"]) return 0
@@ -38,7 +41,7 @@ export default defineCommand({
         return 1
       }
     }
-    let failed = unasked.length
+    let failed = missed
     for (const item of items) {
       try {
         const outcome = await item.remove()

@@ -31,8 +31,8 @@ export interface Garbage {
 
 export interface Findings {
   items: Garbage[]
-  /** Backends that could not be asked: their bottles count as running */
-  unasked: { backend: string; reason: string }[]
+  /** Backends that could not be asked: their bottles count as running. `concerned`: a state here is one's, or may be */
+  unasked: { backend: string; reason: string; concerned: boolean }[]
   /** States that cannot be read: nothing of theirs is touched */
   unread: { name: string; reason: string }[]
 }
@@ -48,12 +48,13 @@ export async function findGarbage(home: string): Promise<Findings> {
     try {
       for (const item of await garbageOf(backend, home, states, claimed)) items.push(item)
     } catch (error) {
-      unasked.push({ backend: backend.name, reason: reasonOf(error) })
-      for (const entry of states) {
-        const ofThis =
+      const theirs = states.flatMap((entry) => {
+        const mayBe =
           entry.kind === "unfinished" || (entry.kind === "bottle" && entry.metadata.backend === backend.name)
-        if (ofThis) claimed.add(entry.state.identity)
-      }
+        return mayBe ? [entry.state.identity] : []
+      })
+      for (const identity of theirs) claimed.add(identity)
+      unasked.push({ backend: backend.name, reason: reasonOf(error), concerned: theirs.length > 0 })
     }
   }
   for (const entry of states) {
@@ -76,8 +77,8 @@ export async function findGarbage(home: string): Promise<Findings> {
 }
 
 /** Removes what bottles share where none is left. Answers with the backends where that failed. */
-export async function removeSharedLeftovers(home: string): Promise<Findings["unasked"]> {
-  const failed: Findings["unasked"] = []
+export async function removeSharedLeftovers(home: string): Promise<{ backend: string; reason: string }[]> {
+  const failed: { backend: string; reason: string }[] = []
   for (const backend of await allBackends(home)) {
     try {
       if ((await backend.leftovers(AbortSignal.timeout(WITHIN_MS))).length === 0) await backend.removeShared()
