@@ -10,7 +10,7 @@ const INDENT = 8
 const HANG = 2
 /** Widest and narrowest line, in columns, whatever the terminal says: long lines are hard to read */
 const WIDTH_MAX = 100
-const WIDTH_MIN = 40
+const WIDTH_MIN = 60
 
 const OPENING = [
   "Nothing is sent to the network: the hosts below demo.example are a small HTTPS service on this machine, which is",
@@ -106,7 +106,10 @@ function asTyped(command: string, room: number): string[] {
 function folded(text: string, room: number): string[] {
   if (widthOf(text) <= room) return [text]
   const rest = room - HANG
-  const words = text.split(" ").flatMap((word) => pieces(word, rest))
+  const words = text
+    .trimEnd()
+    .split(" ")
+    .flatMap((word) => pieces(word, rest))
   return wrapped(words.join(" "), rest).map((line, i) => `${i === 0 ? "" : " ".repeat(HANG)}${line}`)
 }
 
