@@ -1,5 +1,6 @@
 /** A program on plain pipes that one host reads: what it writes waits until the host has taken it. */
-import { type ChildProcessByStdio, spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
+import { closeSync } from "node:fs"
 import { constants } from "node:os"
 import type { Readable, Writable } from "node:stream"
 import {
@@ -9,11 +10,20 @@ import {
   type SessionExit,
   sessionSignal,
 } from "../../src/policy/wire/session.ts"
+import { pipeFromChild, pipeToChild } from "../../src/runtime/pipe.ts"
 import type { Peer } from "./peer.ts"
 import { hangUp, signalGroup } from "./process-session.ts"
 import { StartFault } from "./start-fault.ts"
 
-type Child = ChildProcessByStdio<Writable | null, Readable, Readable>
+interface Child {
+  pid: number
+  /** Absent for a program without input */
+  stdin: Writable | undefined
+  stdout: Readable
+  stderr: Readable
+  /** Exit status, or 128 plus the signal's number */
+  exited: Promise<number>
+}
 
 /**
  * An ended program's last words are in its pipes already. One that it left behind may hold these open: silence for so
@@ -52,7 +62,7 @@ export class PipedProgram {
     // The host that asked for it left before it began.
     else if (this.#gone) this.#discard(child)
     void child.exited.then((code) => this.#end(child, code))
-    return child.pid ?? 0
+    return child.pid
   }
 
   /** Exit status; the host has it by then. */
@@ -61,12 +71,12 @@ export class PipedProgram {
   }
 
   signal(name: NodeJS.Signals): void {
-    if (this.#child?.pid !== undefined) signalGroup(this.#child.pid, name)
+    if (this.#child !== undefined) signalGroup(this.#child.pid, name)
   }
 
   /** Ends the program and what it started. */
   hangUp(): void {
-    if (this.#child?.pid !== undefined) hangUp(this.#child.pid)
+    if (this.#child !== undefined) hangUp(this.#child.pid)
   }
 
   /** Joins the one host. `left` is called when it goes before the program ends. */
@@ -133,6 +143,8 @@ export class PipedProgram {
     await this.#lastWords(child)
     const peer = this.#peer
     peer?.tell(FRAME.exit, this.#exit(code))
+    // One that it left behind may hold the other end, and nobody writes for it any more.
+    child.stdin?.destroy()
     await peer?.end()
     this.#exited.resolve(code)
   }
@@ -161,27 +173,37 @@ export class PipedProgram {
 async function spawned(
   argv: string[],
   { env, cwd, input }: { env: Record<string, string>; cwd: string; input: boolean },
-): Promise<Child & { exited: Promise<number> }> {
+): Promise<Child> {
   const [file = "", ...args] = argv
-  const options = { env, cwd, detached: true }
+  const stdin = input ? pipeToChild() : undefined
+  const [stdout, stderr] = [pipeFromChild(), pipeFromChild()]
+  const pipes = [...(stdin === undefined ? [] : [stdin]), stdout, stderr]
+  // EPIPE: a program may stop reading whenever it likes.
+  stdin?.stream.on("error", () => {})
   const exited = Promise.withResolvers<number>()
   try {
-    const child: Child = input
-      ? spawn(file, args, { ...options, stdio: ["pipe", "pipe", "pipe"] })
-      : spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] })
-    // EPIPE: a program may stop reading whenever it likes.
-    child.stdin?.on("error", () => {})
+    const child = spawn(file, args, {
+      ...{ env, cwd, detached: true },
+      stdio: [stdin?.fd ?? "ignore", stdout.fd, stderr.fd],
+    })
     child.once("exit", (code, signal) =>
       exited.resolve(code ?? 128 + (signal ? constants.signals[signal] : 0)),
     )
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", () => resolve())
-      child.once("error", reject)
-    })
-    return Object.assign(child, { exited: exited.promise })
+    const pid = await begun(child)
+    return { pid, stdin: stdin?.stream, stdout: stdout.stream, stderr: stderr.stream, exited: exited.promise }
   } catch (error) {
+    for (const { stream } of pipes) stream.destroy()
     throw new StartFault(file, error)
+  } finally {
+    for (const { fd } of pipes) closeSync(fd)
   }
+}
+
+function begun(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once("spawn", () => resolve(child.pid ?? 0))
+    child.once("error", reject)
+  })
 }
 
 function ended(stream: Readable): Promise<void> {

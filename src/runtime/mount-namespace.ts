@@ -1,8 +1,8 @@
 /**
- * Mounts that only this process and its children see: the one place that calls the kernel's own functions, because no
- * runtime has a name for them. Linux, and root.
+ * Mounts that only this process and its children see: no runtime has a name for them. Linux, and root.
  */
-import { dlopen, FFIType } from "bun:ffi"
+import { FFIType } from "bun:ffi"
+import { libc } from "./libc.ts"
 
 // linux/sched.h, linux/mount.h
 const CLONE_NEWNS = 0x20000
@@ -11,13 +11,6 @@ const MS_NODEV = 0x4n
 const MS_BIND = 0x1000n
 const MS_REC = 0x4000n
 const MS_SLAVE = 0x80000n
-
-/** glibc's and musl's own names; the second is a link that only musl's systems have. */
-const LIBRARIES = [
-  "libc.so.6",
-  "libc.so",
-  `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`,
-]
 
 const FUNCTIONS = {
   unshare: { args: [FFIType.i32], returns: FFIType.i32 },
@@ -36,7 +29,7 @@ export interface MountNamespace {
 
 /** Leaves the mounts of the host; what the host mounts and unmounts from now on still arrives. Throws when refused. */
 export function ownMounts(): MountNamespace {
-  const { symbols } = library()
+  const symbols = libc(FUNCTIONS)
   if (symbols.unshare(CLONE_NEWNS) !== 0) throw new Error("the kernel refuses a mount namespace of our own")
   const mount = (source: string, at: string, type: string, flags: bigint, data: string) => {
     if (symbols.mount(text(source), text(at), text(type), flags, text(data)) !== 0) {
@@ -48,18 +41,6 @@ export function ownMounts(): MountNamespace {
     memory: (at, bytes) => mount("tmpfs", at, "tmpfs", MS_NOSUID | MS_NODEV, `mode=0711,size=${bytes}`),
     bind: (from, to) => mount(from, to, "none", MS_BIND | MS_REC, ""),
   }
-}
-
-function library() {
-  let fault: unknown
-  for (const name of LIBRARIES) {
-    try {
-      return dlopen(name, FUNCTIONS)
-    } catch (error) {
-      fault = error
-    }
-  }
-  throw fault
 }
 
 function text(value: string): Buffer {
