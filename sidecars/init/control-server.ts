@@ -21,6 +21,9 @@ const MAX_CONNECTIONS = 32
 /** Requests of one connection that are begun and not answered yet; the next is read when there is room. */
 const BEGUN_MAX = 4
 
+/** A client that was told of its session's end leaves within this, in milliseconds, or is left. */
+const LEAVES_WITHIN_MS = 5000
+
 /** The last answer of a connection, which from then on belongs to a session. */
 export interface SessionAnswer {
   answer: ControlAnswer
@@ -114,20 +117,33 @@ async function serveStreams(
   }
 }
 
-/** Passes bytes both ways until one side has ended: a client that leaves ends its part in the session. */
+/**
+ * Passes bytes both ways. A client that leaves ends its part in the session; one whose session has ended may be writing
+ * still, and would lose what it has not read if we closed under it: so it is the one to close.
+ */
 function join(input: Readable, output: Writable, session: Socket): Promise<void> {
   return new Promise((resolve) => {
+    let late: NodeJS.Timeout | undefined
     const end = () => {
+      clearTimeout(late)
       session.destroy()
       resolve()
+    }
+    const sessionEnded = () => {
+      if (late !== undefined) return
+      late = setTimeout(end, LEAVES_WITHIN_MS)
+      output.end()
+      // What it says now is for nobody.
+      input.unpipe(session)
+      input.resume()
     }
     input.once("end", end)
     input.once("close", end)
     input.once("error", end)
     output.once("error", end)
     session.once("error", end)
-    session.once("end", resolve)
-    session.once("close", () => resolve())
+    session.once("end", sessionEnded)
+    session.once("close", sessionEnded)
     session.pipe(output, { end: false })
     input.pipe(session)
     input.resume()

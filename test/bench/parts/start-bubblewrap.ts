@@ -9,8 +9,8 @@ import { join } from "node:path"
 import { lastLines, run } from "../../../src/runtime/spawn.ts"
 import { temporaryFolder } from "../../fixtures/temporary-folder.ts"
 import { alternate, type BenchResult, type Figures, median } from "../harness.ts"
+import { PROJECT, plainHome } from "./bottle-home.ts"
 
-const PROJECT = join(import.meta.dirname, "..", "..", "..")
 const BINARY = join(PROJECT, "dist", "bottle")
 const SRT = "@anthropic-ai/sandbox-runtime"
 const SRT_VERSION = "0.0.83"
@@ -24,7 +24,7 @@ const SHARE_MAX = 0.5
 export async function benchBubblewrap(): Promise<BenchResult> {
   if (!existsSync(BINARY)) throw new Error("build the binary first: bun scripts/build.ts")
   using folder = temporaryFolder()
-  const home = bottleHome(folder.path)
+  const home = plainHome(folder.path, "echo", ["echo", "hi"])
   const { srt, node } = await installedSrt()
   const settings = srtSettings(folder.path)
   const phases: Record<string, number[]> = {}
@@ -82,15 +82,6 @@ async function firstByte(
     if (phases !== undefined) phases[name] = [...(phases[name] ?? []), Number(ms)]
   }
   return took
-}
-
-function bottleHome(folder: string): string {
-  const home = join(folder, "bottle")
-  for (const name of ["bottles", "agents"]) mkdirSync(join(home, name), { recursive: true })
-  const provider = "agent_provider: { template: command, command: [echo, hi] }"
-  writeFileSync(join(home, "bottles", "echo.md"), `---\n${provider}\nbackend: bubblewrap\n---\n`)
-  writeFileSync(join(home, "agents", "echo.md"), "---\nbottle: echo\n---\n")
-  return home
 }
 
 /** The same that our bottle may: nothing outside but one host, its own folder to write to. */
