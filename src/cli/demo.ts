@@ -14,7 +14,7 @@ import { FIND_TOOLS, toolsOf } from "../demo/tools.ts"
 import { showableJson } from "../policy/denial.ts"
 import { BottleError } from "../runtime/error.ts"
 import { hostEnv, userHome } from "../runtime/home.ts"
-import { columns, paint, print, tell } from "../runtime/output.ts"
+import { allowLostReader, columns, paint, print, tell } from "../runtime/output.ts"
 import { StartScope } from "../session/scope.ts"
 import { cliContext, FORMAT_ARG, formatOf } from "./context.ts"
 import { backendText, works } from "./doctor/report.ts"
@@ -31,8 +31,9 @@ export default defineCommand({
   async run({ args }) {
     const format = formatOf(args.format)
     if (!(await canRun())) return 1
-    // A signal that comes while all is taken back must not end us halfway.
+    // Neither a signal nor a reader who has seen enough may end us while there is something to be taken back.
     using _ = untouched()
+    allowLostReader()
     return await play(format)
   },
 })

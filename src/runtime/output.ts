@@ -63,9 +63,18 @@ export function pad(text: string, width: number): string {
 
 /** From here on a terminal may be gone: what is written to it then is lost (EIO), which ends nothing. */
 export function allowLostTerminal(): void {
+  allowLost(["EIO"])
+}
+
+/** As `allowLostTerminal`, and a pipe may be closed by whoever has read enough of it (EPIPE). */
+export function allowLostReader(): void {
+  allowLost(["EIO", "EPIPE"])
+}
+
+function allowLost(codes: string[]): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EIO") throw error
+      if (!codes.includes(error.code ?? "")) throw error
     })
   }
 }
