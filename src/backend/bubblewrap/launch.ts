@@ -40,6 +40,8 @@ export async function launchBottle(
   await begun
   const { gateway, inner, take } = await keeper
   const streams = take()
+  // One that has no plan yet goes away with them, and they keep us as long as they are open.
+  scope.undo("the way to the keeper", async () => await streams[Symbol.asyncDispose]())
   scope.undo("the bottle's processes", () => removeBottle(home, plan.identity, { keepWork: plan.resume }))
   const program = await scope.phase("create", async () => {
     makeFolders(places, plan.identity)
