@@ -31,7 +31,7 @@ export interface Garbage {
 
 export interface Findings {
   items: Garbage[]
-  /** Backends that could not be asked: their bottles count as running. `concerned`: a state here is one's, or may be */
+  /** Backends that could not be asked: their bottles count as running. `concerned`: a state here is one's */
   unasked: { backend: string; reason: string; concerned: boolean }[]
   /** States that cannot be read: nothing of theirs is touched */
   unread: { name: string; reason: string }[]
@@ -48,11 +48,10 @@ export async function findGarbage(home: string): Promise<Findings> {
     try {
       for (const item of await garbageOf(backend, home, states, claimed)) items.push(item)
     } catch (error) {
-      const theirs = states.flatMap((entry) => {
-        const mayBe =
-          entry.kind === "unfinished" || (entry.kind === "bottle" && entry.metadata.backend === backend.name)
-        return mayBe ? [entry.state.identity] : []
-      })
+      // A state without metadata had nothing made for it yet: only what is named may be this backend's.
+      const theirs = states.flatMap((entry) =>
+        entry.kind === "bottle" && entry.metadata.backend === backend.name ? [entry.state.identity] : [],
+      )
       for (const identity of theirs) claimed.add(identity)
       unasked.push({ backend: backend.name, reason: reasonOf(error), concerned: theirs.length > 0 })
     }
