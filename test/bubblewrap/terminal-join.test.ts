@@ -58,8 +58,7 @@ onBackends(BUBBLEWRAP, (world) => {
         narrow.kill("SIGKILL")
         await narrow.exited
       }
-      large.resize(101, 40)
-      await large.shows("now 40 101.")
+      await large.until("the size of before", () => large.written().split("now 40 100.").length === 3)
     })
 
     test("give one answer to a question: the first one's, or the other's when it has left", async () => {
