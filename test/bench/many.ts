@@ -17,7 +17,7 @@ const BOTTLES = 50
 const AT_ONCE = 4
 const LISTINGS = 9
 /** Time between the last start and the first look, and between two looks, in milliseconds */
-const SETTLE_MS = 5000
+const SETTLE_MS = 30_000
 const IDLE_MS = 20_000
 const LIST_MAX_MS = 200
 const MEMORY_MAX_MB = 50
