@@ -244,3 +244,21 @@ test("the trial is not run where something is missing already", async () => {
   const needs = await triedBubblewrap(undefined, there.machine)
   expect(needs.map((need) => need.name)).not.toContain("a sandbox starts")
 })
+
+test("a root that has given up its powers is told which one is missing, and how a container gets it", async () => {
+  const status = (mask: string) => ({ "/proc/self/status": `Name:\tbottle\nCapEff:\t${mask}\n` })
+  const [docker, whole] = ["00000000a80425fb", "000001ffffffffff"]
+  const needs = async (files: Record<string, string>, uid: number) => {
+    using there = fakedMachine(files, { uid })
+    there.program("bwrap", BWRAP)
+    return (await bubblewrapNeeds(undefined, there.machine)).filter((need) => !need.ok)
+  }
+  expect(await needs(status(whole), 0)).toEqual([])
+  expect(await needs(status("0000000000000000"), 1000)).toEqual([])
+  const [lacks, ...more] = await needs(status(docker), 0)
+  expect(more).toEqual([])
+  expect(lacks).toMatchObject({ name: "powers of root", required: true, mend: "" })
+  expect(lacks?.found).toContain("CAP_SYS_ADMIN")
+  const [contained] = await needs({ ...status(docker), "/.dockerenv": "" }, 0)
+  expect(contained?.mend).toContain("--cap-add SYS_ADMIN")
+})

@@ -6,6 +6,7 @@ import { asRoot, installCommand } from "../packages.ts"
 import type { Need } from "../types.ts"
 import { appArmorNeeds } from "./apparmor.ts"
 import { limitFolders } from "./cgroups.ts"
+import { isContainer, ROOT_IN_CONTAINER } from "./container.ts"
 import { limitsHere } from "./limits.ts"
 import { setting } from "./sysctl.ts"
 import { askBubblewrap } from "./version.ts"
@@ -24,6 +25,8 @@ const SECCOMP_ACTIONS = ["errno", "kill_process"]
 const LIMITS = { memory: "1g", pids: 1024, cpus: 1 }
 /** User namespaces that a bottle takes: the sandbox's, its locked one, and the same for each daemon of the gateway */
 const NAMESPACES_MIN = 8
+/** Number of the capability (capabilities(7)) */
+const CAP_SYS_ADMIN = 21n
 
 /**
  * The questions that can be answered in some milliseconds; whether all of it works together is for `bubblewrapTrial`
@@ -40,6 +43,7 @@ export async function bubblewrapNeeds(
     system,
     await programNeed(machine, path, signal),
     namespacesNeed(machine),
+    ...rootNeeds(machine),
     ...appArmorNeeds(machine, path ?? "/usr/bin/bwrap"),
     seccompNeed(machine),
     limitsNeed(machine),
@@ -103,6 +107,15 @@ function namespacesNeed(machine: Machine): Need {
     return unmet(name, `${key} is 0`, setting(machine, `${key}=1`))
   }
   return met(name, `up to ${most}`)
+}
+
+/** A root that has given up powers, as in most containers, cannot hand folders to the users that a bottle runs as. */
+function rootNeeds(machine: Machine): Need[] {
+  if (machine.uid !== 0) return []
+  const [, mask] = /^CapEff:\s*([0-9a-f]+)/m.exec(systemText(machine, "/proc/self/status") ?? "") ?? []
+  if (mask === undefined || ((BigInt(`0x${mask}`) >> CAP_SYS_ADMIN) & 1n) === 1n) return []
+  const found = "it may not mount (CAP_SYS_ADMIN); an ordinary user needs no such power"
+  return [unmet("powers of root", found, isContainer(machine) ? ROOT_IN_CONTAINER : "")]
 }
 
 function seccompNeed(machine: Machine): Need {

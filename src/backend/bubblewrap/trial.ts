@@ -5,6 +5,7 @@ import { lastLines, run } from "../../runtime/spawn.ts"
 import { met, unmet } from "../need.ts"
 import type { Need } from "../types.ts"
 import { profileCommand } from "./apparmor.ts"
+import { isContainer, ROOT_IN_CONTAINER, USER_IN_CONTAINER } from "./container.ts"
 import { bubblewrapNeeds } from "./needs.ts"
 import { setting } from "./sysctl.ts"
 
@@ -59,12 +60,8 @@ export async function bubblewrapTrial(
 
 /** The command for what bubblewrap complains of; empty for what has more than one reason. */
 function mendOf(why: string, machine: Machine, bwrap: string): string {
-  const container = ["/.dockerenv", "/run/.containerenv"].some(
-    (path) => systemText(machine, path) !== undefined,
-  )
-  // Docker's own filter forbids new namespaces; and with part of /proc hidden, the kernel lets nobody mount a whole one.
-  if (container && /proc|new namespace|not permitted/i.test(why)) {
-    return "docker run --security-opt seccomp=unconfined --security-opt systempaths=unconfined ..."
+  if (isContainer(machine) && /proc|new namespace|not permitted/i.test(why)) {
+    return machine.uid === 0 ? ROOT_IN_CONTAINER : USER_IN_CONTAINER
   }
   // AppArmor lets the namespace be made and takes its capabilities: whatever needs one first fails.
   const restricted = systemText(machine, "/proc/sys/kernel/apparmor_restrict_unprivileged_userns") === "1"
