@@ -4,20 +4,27 @@
  */
 import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test"
 import { randomInt } from "node:crypto"
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { text } from "node:stream/consumers"
 import { spawnConfined } from "../../../sidecars/init/confined.ts"
-import { AGENT, type Confinement, sandboxOptions } from "../../../src/backend/bubblewrap/options.ts"
+import { daemonSystem } from "../../../src/backend/bubblewrap/daemon-system.ts"
+import {
+  AGENT,
+  type Confinement,
+  daemonOptions,
+  sandboxOptions,
+} from "../../../src/backend/bubblewrap/options.ts"
 import { bwrapHere } from "../../../src/backend/bubblewrap/probe.ts"
 import { uidOf } from "../../../src/backend/bubblewrap/roles.ts"
 import { type SeccompArch, seccompFilter } from "../../../src/backend/bubblewrap/seccomp/filter.ts"
 import { systemMounts } from "../../../src/backend/bubblewrap/system.ts"
+import { EGRESS_SOCKET } from "../../../src/policy/paths.ts"
 import type { ProgramArgument } from "../../../src/policy/wire/keeper.ts"
 import { lastLines, run } from "../../../src/runtime/spawn.ts"
 import { BUBBLEWRAP, createWorld, STAY, type World } from "../../contract/world.ts"
-import { type Ran, type Victim, victim } from "../attacks.ts"
+import { type Victim, victim } from "../attacks.ts"
 
 export type { World } from "../../contract/world.ts"
 export type { Outcome } from "../attacks.ts"
@@ -27,6 +34,10 @@ const PROGRAM =
   process.env.BOTTLE_CONTRACT_PROGRAM ?? join(import.meta.dir, "..", "..", "..", "dist", "bottle")
 /** Time that one test may take, in milliseconds */
 const TEST_MS = 120_000
+/** A folder that everyone can reach, over which root shows what its own folders hold */
+const SHOWN_AT = "/mnt"
+/** Status of what was killed */
+const KILLED = 137
 const TMPFS_BYTES = 64 * 1024 * 1024
 /** Users of controls: numbers that no account and no bottle has */
 const UIDS = { from: 620_000_000, to: 629_000_000 }
@@ -162,38 +173,71 @@ export function control(edits: Edit[] = [], options: ControlOptions = {}): Contr
     mkdirSync(folder)
     chownSync(folder, uid, uid)
   }
-  const confinement: Confinement = {
-    hostname: "control",
+  const whole = sandboxOptions(confinementOf("control"), folders, {
+    system: systemMounts("control"),
+    tool: [],
+  })
+  const edited = edits.reduce((left, edit) => edit(left), whole)
+  return {
+    ...confined(edited, uid, top, options.before),
+    uid,
+    folders,
+    [Symbol.dispose]: () => rmSync(top, { recursive: true, force: true }),
+  }
+}
+
+/** Each command in a bubblewrap of its own with these options. `scratch` is a folder of ours for files without a name. */
+function confined(options: ProgramArgument[], uid: number, scratch: string, before: string[] = []): Victim {
+  return victim(async (command, { stdin = "", withinS = 60 } = {}) => {
+    const child = spawnConfined(
+      { argv: [...before, bwrapHere()], options, command, uid },
+      ["pipe", "pipe", "pipe"],
+      { folder: scratch, reach: (path) => path },
+    )
+    const late = setTimeout(() => child.kill("SIGKILL"), withinS * 1000)
+    const code = new Promise<number>((resolve, reject) => {
+      child.once("exit", (status) => resolve(status ?? KILLED))
+      child.once("error", reject)
+    })
+    child.stdin?.on("error", () => {})
+    child.stdin?.end(stdin)
+    const [stdout, stderr, left] = await Promise.all([text(child.stdout!), text(child.stderr!), code])
+    clearTimeout(late)
+    return { code: left, stdout, stderr }
+  })
+}
+
+/**
+ * In the place of a bottle's egress: its user, its confinement, its folder of sockets, and in its stead the attacker.
+ * `edits` take gates out.
+ */
+export function inPlaceOfEgress(bottle: Bottle, world: World, edits: Edit[] = []): Victim & Disposable {
+  const scratch = realpathSync(mkdtempSync(join(tmpdir(), "bottle-daemon-")))
+  const from = join(bottle.dir, "sock", "egress")
+  const uid = world.as?.uid ?? (uidOf(bottle.identity, "egress", 0) as number)
+  const confinement = confinementOf("egress")
+  // As root's keeper does it, for a user who has no way through root's folders.
+  const shown = world.as === undefined ? SHOWN_AT : from
+  const sockets = { from: shown, to: dirname(EGRESS_SOCKET) }
+  const whole = daemonOptions(confinement, { sockets, network: true }, daemonSystem({}))
+  const options = edits.reduce((left, edit) => edit(left), whole)
+  const drop = ["setpriv", "--reuid", String(uid), "--regid", String(uid), "--clear-groups"]
+  const show = `mount --bind '${from}' ${SHOWN_AT} && exec ${drop.join(" ")} "$@"`
+  const victim =
+    world.as === undefined
+      ? confined(options, 0, scratch, ["unshare", "--mount", "sh", "-c", show, "sh"])
+      : confined(options, uid, scratch)
+  return { ...victim, [Symbol.dispose]: () => rmSync(scratch, { recursive: true }) }
+}
+
+function confinementOf(hostname: string): Confinement {
+  return {
+    hostname,
     ...AGENT,
     seccomp: Buffer.from(seccompFilter(process.arch as SeccompArch)).toString("base64"),
     program: { file: "/usr/bin/env", args: () => [], env: {} },
     env: {},
     tmpfsBytes: TMPFS_BYTES,
-  }
-  const whole = sandboxOptions(confinement, folders, { system: systemMounts("control"), tool: [] })
-  const edited = edits.reduce((left, edit) => edit(left), whole)
-  const inside = victim(async (command, { stdin = "", withinS = 60 } = {}) => {
-    const child = spawnConfined(
-      { argv: [...(options.before ?? []), bwrapHere()], options: edited, command, uid },
-      ["pipe", "pipe", "pipe"],
-      { folder: top, reach: (path) => path },
-    )
-    const late = setTimeout(() => child.kill("SIGKILL"), withinS * 1000)
-    const code = new Promise<number>((resolve, reject) => {
-      child.once("exit", (status, signal) => resolve(status ?? (signal === null ? -1 : 128)))
-      child.once("error", reject)
-    })
-    child.stdin?.on("error", () => {})
-    child.stdin?.end(stdin)
-    const said = await Promise.all([text(child.stdout!), text(child.stderr!), code])
-    clearTimeout(late)
-    return { stdout: said[0], stderr: said[1], code: said[2] } satisfies Ran
-  })
-  return {
-    ...inside,
-    uid,
-    folders,
-    [Symbol.dispose]: () => rmSync(top, { recursive: true, force: true }),
   }
 }
 
@@ -207,4 +251,33 @@ export async function host(...argv: string[]): Promise<string> {
   const result = await run(argv)
   if (result.code !== 0) throw new Error(`${argv.join(" ")}: ${lastLines(result.stderr, 5)}`)
   return result.stdout
+}
+
+/** Processes of a bottle as the host counts, of which its sandboxes have the last to be started. */
+export async function processesOf(
+  bottle: Bottle,
+): Promise<{ keeper: number; egress: number; agent: number }> {
+  const owner = JSON.parse(readFileSync(join(bottle.dir, "gateway", "keeper.pid"), "utf8")) as { pid: number }
+  const found = (await host("pgrep", "--full", "."))
+    .trim()
+    .split("\n")
+    .map(Number)
+    // Root's keeper sees all of it too, and each bwrap outside what its keeper sees.
+    .filter((pid) => pid !== owner.pid && procFile(pid, "comm").trim() !== "bwrap")
+    .map((pid) => ({ pid, mounts: procFile(pid, "mountinfo") }))
+  const last = (place: string) =>
+    found.findLast(({ mounts }) => mounts.includes(`${bottle.identity}/${place}`))
+  const egress = last("sock/egress ")?.pid
+  const agent = last("workspace ")?.pid
+  if (egress === undefined || agent === undefined) throw new Error("the bottle does not run")
+  return { keeper: owner.pid, egress, agent }
+}
+
+/** Empty for a process that has ended. */
+export function procFile(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, "utf8")
+  } catch {
+    return ""
+  }
 }

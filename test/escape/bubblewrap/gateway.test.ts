@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { spawn } from "node:child_process"
 import { randomInt } from "node:crypto"
 import { once } from "node:events"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, watch } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync, watch } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -27,6 +27,7 @@ import {
   forEachCaller,
   host,
   outside,
+  processesOf,
   startBottle,
   withMounts,
   without,
@@ -157,11 +158,11 @@ forEachCaller((caller) => {
     })
 
     test("sends open files to its gateway, and none arrives there", async () => {
-      const before = openFiles(await egressOf(bottle))
+      const before = openFiles((await processesOf(bottle)).egress)
       expect(await bottle.attack("gateway.py", "send_descriptors", { path: EGRESS_SOCKET })).toHaveProperty(
         "got",
       )
-      expect(openFiles(await egressOf(bottle))).toBeLessThanOrEqual(before + 1)
+      expect(openFiles((await processesOf(bottle)).egress)).toBeLessThanOrEqual(before + 1)
       using receiver = await descriptorReceiver()
       expect(
         await outside().attack("gateway.py", "send_descriptors", { path: receiver.path }),
@@ -209,11 +210,9 @@ forEachCaller((caller) => {
         const uid = caller().agentUid(ending)
         const bystander = spawn("/bin/sleep", ["60"], { uid, gid: uid, stdio: "ignore" })
         using _ = { [Symbol.dispose]: () => void bystander.kill("SIGKILL") }
-        const keeper = JSON.parse(readFileSync(join(ending.dir, "gateway", "keeper.pid"), "utf8")) as {
-          pid: number
-        }
+        const { keeper } = await processesOf(ending)
         await ending.run([...command]).catch(() => {})
-        await gone(keeper.pid)
+        await gone(keeper)
         expect(bystander.exitCode ?? bystander.signalCode).toBe(null)
         expect((await caller().world.objects.remains()).running).not.toContain(ending.identity)
         await caller().world.bottle("stop", ending.identity)
@@ -241,21 +240,6 @@ async function gone(pid: number): Promise<void> {
   await run(["tail", "--pid", String(pid), "--sleep-interval", "0.05", "--follow", "/dev/null"], {
     timeoutMs: 20_000,
   })
-}
-
-/** The egress daemon's process, as the host counts. */
-async function egressOf(bottle: Bottle): Promise<number> {
-  const { stdout } = await outside().run(["pgrep", "--full", "egress"])
-  const found = stdout
-    .trim()
-    .split("\n")
-    .map(Number)
-    .filter((pid) =>
-      readFileSync(`/proc/${pid}/mountinfo`, "utf8").includes(`${bottle.identity}/sock/egress`),
-    )
-  const daemon = found.at(-1)
-  if (daemon === undefined) throw new Error("egress does not run")
-  return daemon
 }
 
 function openFiles(pid: number): number {

@@ -10,6 +10,7 @@ import {
   type Edit,
   forEachCaller,
   outside,
+  processesOf,
   startBottle,
   withCapabilities,
   without,
@@ -52,7 +53,9 @@ forEachCaller((caller) => {
 
     test("is nobody's root on the host, whoever has started it", async () => {
       const { agentUid } = caller()
-      const uids = /^Uid:\t(.+)$/m.exec(readFileSync(`/proc/${await pidOnHost(bottle)}/status`, "utf8"))?.[1]
+      const uids = /^Uid:\t(.+)$/m.exec(
+        readFileSync(`/proc/${(await processesOf(bottle)).agent}/status`, "utf8"),
+      )?.[1]
       expect(uids).toBe(Array(4).fill(agentUid(bottle)).join("\t"))
       expect(agentUid(bottle)).toBeGreaterThan(0)
     })
@@ -242,13 +245,4 @@ const withTheHostsDevices: Edit = (options) => {
 function aliveAs(uid: number, word: string): { pid: number | undefined } & Disposable {
   const child = spawn("/bin/sleep", ["60"], { uid, gid: uid, env: { WORD: word }, stdio: "ignore" })
   return { pid: child.pid, [Symbol.dispose]: () => void child.kill("SIGKILL") }
-}
-
-/** Process of the bottle's agent as the host counts. */
-async function pidOnHost(bottle: Bottle): Promise<number> {
-  const { stdout } = await outside().run(["pgrep", "--full", "^sleep infinity$"])
-  for (const pid of stdout.trim().split("\n").map(Number)) {
-    if (readFileSync(`/proc/${pid}/mountinfo`, "utf8").includes(bottle.identity)) return pid
-  }
-  throw new Error("the agent is not there")
 }
