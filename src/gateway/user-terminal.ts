@@ -12,8 +12,6 @@ import { claimTerminal, releaseTerminal, takesSequences } from "../runtime/termi
 import type { SessionClient, SessionEvents } from "./session-client.ts"
 import type { UserStreams } from "./user-streams.ts"
 
-/** Time in which the second key must follow, in milliseconds; later the first one was meant for the program. */
-const SECOND_KEY_MS = 1000
 /** Time for answers that are under way, in milliseconds: some multiplexers pass the last question to nobody. */
 const ANSWERS_MS = 250
 /** Largest window that is told, in rows and columns */
@@ -39,8 +37,6 @@ export class UserTerminal implements UserStreams {
   /** The user's part is over: what the program writes from now on is not shown */
   #over = false
   #waitsForDrain = false
-  /** Waits for the key after the prefix */
-  #secondKey: NodeJS.Timeout | undefined
   /** Last byte that was shown, 0 before the first */
   #last = 0
 
@@ -78,7 +74,6 @@ export class UserTerminal implements UserStreams {
     process.off("SIGWINCH", this.#onResize)
     process.off("SIGCONT", this.#onContinue)
     process.stdin.off("data", this.#onKeys)
-    clearTimeout(this.#secondKey)
     if (!this.#raw) return
     this.#raw = false
     // First, so that what the mouse does until the answer is not reported any more.
@@ -153,13 +148,9 @@ export class UserTerminal implements UserStreams {
       this.#type(chunk)
       return
     }
-    clearTimeout(this.#secondKey)
     const { typed, detach } = this.#keys.push(chunk)
     this.#type(typed)
     if (detach) this.#left.resolve("left")
-    else if (this.#keys.waiting) {
-      this.#secondKey = setTimeout(() => this.#type(this.#keys.release()), SECOND_KEY_MS)
-    }
   }
 
   #type(bytes: Uint8Array): void {

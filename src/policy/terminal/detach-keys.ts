@@ -34,7 +34,9 @@ type Stroke = "prefix" | "detach" | "other" | "nothing" | "paste"
 /**
  * Finds the two keys in what the user types. With a key protocol on, ctrl-\ is no longer the byte 1c but a sequence
  * (`CSI 92 ; 5 u`), and between the two keys the first one is let go, the mouse moves and the terminal answers questions.
- * What is pasted is never a key: text that a user copied must not be able to end up in their shell.
+ * What is pasted is never a key: text that a user copied must not be able to end up in their shell. The first key waits
+ * for the second without a limit of time, as the prefix keys of screen and tmux do: given to the program by itself it is
+ * SIGQUIT, and who hesitates would end the agent.
  */
 export class DetachKeys {
   /** First key, as it came, while the second is awaited */
@@ -59,7 +61,7 @@ export class DetachKeys {
         this.#prefix = undefined
         return { typed: Buffer.concat(typed), detach: true }
       }
-      if (stroke !== "nothing") typed.push(this.release())
+      if (stroke !== "nothing") typed.push(this.#release())
       if (stroke === "prefix") {
         this.#prefix = chunk.slice(from, at)
         continue
@@ -73,13 +75,7 @@ export class DetachKeys {
     return { typed: Buffer.concat(typed), detach: false }
   }
 
-  /** Whether the first key was pressed, and is held back. */
-  get waiting(): boolean {
-    return this.#prefix !== undefined
-  }
-
-  /** Gives up waiting: the first key was meant for the program. */
-  release(): Uint8Array {
+  #release(): Uint8Array {
     const prefix = this.#prefix ?? NOTHING
     this.#prefix = undefined
     return prefix
