@@ -3,6 +3,8 @@ import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:
 import { join } from "node:path"
 import { assetsOf } from "../../src/runtime/assets.ts"
 import { BottleError } from "../../src/runtime/error.ts"
+import { run } from "../../src/runtime/spawn.ts"
+import { TRIALS, type Trial, tryAlone } from "./alone.ts"
 import { checksumsText, sha256File } from "./checksums.ts"
 import { compile } from "./compile.ts"
 import { formulaText } from "./formula.ts"
@@ -23,6 +25,8 @@ export interface ReleaseRequest {
   baseUrl?: string
 }
 
+/** Docker answers within this, in milliseconds, or is not there. */
+const DOCKER_WITHIN_MS = 30_000
 /** Semantic versioning 2.0.0, without build metadata: the version becomes part of an address */
 const VERSION = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/
 
@@ -56,6 +60,7 @@ export async function makeRelease({
       sums[name] = await sha256File(outfile)
       console.error(`build: ${name}`)
     }
+    await tryHere(project, part)
     const formula = formulaText({
       version,
       description: "Run coding agents in sandboxes whose only way out is a gateway",
@@ -75,6 +80,21 @@ export async function makeRelease({
   } finally {
     await rm(part, { recursive: true, force: true })
   }
+}
+
+/** The binary for this machine, where it is a Linux: alone, with all that can be tried here. */
+async function tryHere(project: string, folder: string): Promise<void> {
+  const here = TARGETS.find(
+    ({ os, arch, libc }) => os === "linux" && arch === process.arch && libc === "glibc",
+  )
+  if (process.platform !== "linux" || here === undefined) return
+  const docker = await run(["docker", "version"], { signal: AbortSignal.timeout(DOCKER_WITHIN_MS) }).catch(
+    () => undefined,
+  )
+  const trials = TRIALS.filter((trial: Trial) => trial !== "start with docker" || docker?.code === 0)
+  await tryAlone({ binary: join(folder, binaryName(here)), project, trials })
+  const left = TRIALS.filter((trial) => !trials.includes(trial)).map((trial) => `; not tried: ${trial}`)
+  console.error(`build: ${binaryName(here)} alone: ${trials.join(", ")}${left.join("")}`)
 }
 
 /** The folder is removed as a whole, and a mistyped path may name somebody's home. */
