@@ -23,7 +23,8 @@ import { onTerminal, type TerminalProgram } from "../fixtures/terminal.ts"
 import { bubblewrapObjects, docker, dockerObjects, type Objects, type Remains } from "./objects.ts"
 
 /** The program as it is given to people; `bun scripts/build.ts` makes it */
-export const PROGRAM = process.env.BOTTLE_CONTRACT_PROGRAM ?? join(import.meta.dir, "..", "..", "dist", "bottle")
+export const PROGRAM =
+  process.env.BOTTLE_CONTRACT_PROGRAM ?? join(import.meta.dir, "..", "..", "dist", "bottle")
 /** A variable of the host's that belongs into no bottle */
 export const CANARY = { name: "CONTRACT_CANARY", value: ["canary", "of", "the", "host"].join("-") }
 /** Ordinary users of these tests: numbers that no account has */

@@ -25,26 +25,6 @@ function identityIn(stderr: string): string {
   return /bottle resume (scripted-[0-9a-z]{5})$/m.exec(stderr)?.[1] ?? `none in: ${stderr}`
 }
 
-test("a resumed session that does nothing keeps what the one before it made, and pushing it lets the bottle go", async () => {
-  const first = await scripted.start("echo precious >/workspace/note", { args: ["--prompt", "x"] })
-  const identity = identityIn(first.stderr)
-
-  const idle = await resume(identity, "cat /workspace/note")
-  expect(idle.stdout).toBe("precious\n")
-  expect(identityIn(idle.stderr)).toBe(identity)
-  expect((await resume(identity, "cat /workspace/note")).stdout).toBe("precious\n")
-
-  const identify = "-c user.name=a -c user.email=a@b.c"
-  const push = [
-    "cd /workspace; git init -q -b main; git init -q --bare /tmp/r.git; git remote add origin /tmp/r.git",
-    `git add .; git ${identify} commit -qm x; git push -q -u origin main`,
-  ].join("\n")
-  const pushed = await resume(identity, push)
-  expect(pushed.stderr).toContain("nothing to keep")
-  expect(pushed.code).toBe(0)
-  expect({ ...(await scripted.remains()), networks: [] }).toMatchObject({ volumes: [], state: [] })
-})
-
 test("the end of an earlier session never stands for the end of a later one", async () => {
   // It ends badly and changes nothing: kept for its status alone.
   const first = await scripted.start("exit 3", { args: ["--prompt", "x"] })

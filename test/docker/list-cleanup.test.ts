@@ -1,4 +1,4 @@
-/** What of a home's bottles is shown and tidied up: its own alone, and never what was kept. */
+/** Lists and cleanups where Docker is in the way, or has more than bottles; the rest is in test/contract. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test"
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -62,11 +62,6 @@ describe("list active", () => {
     }
   })
 
-  test("of no bottles writes nothing to stdout, and [] as JSON", async () => {
-    expect((await scripted.world.bottle("list", "active")).stdout).toBe("")
-    expect(JSON.parse(await scripted.world.ok("list", "active", "--format", "json"))).toEqual([])
-  })
-
   test("skips a Docker that hangs, within seconds and by name", async () => {
     await scripted.detached(STAY)
     const PATH = fakeDocker("hangs", "exec sleep 600")
@@ -87,61 +82,9 @@ describe("list active", () => {
     expect(gone.stderr).toContain("docker")
     expect(gone.code).toBe(0)
   })
-
-  test("never shows another home's bottles, and no verb touches them", async () => {
-    const theirs = await other.detached(STAY)
-    expect(await scripted.world.ok("list", "active")).toBe("")
-    const verbs = [
-      ["stop"],
-      ["attach"],
-      ["resume", "--detach", "--yes"],
-      ["log"],
-      ["routes", "show"],
-      ["reload"],
-    ]
-    for (const [verb = "", ...rest] of verbs) {
-      const words = verb === "routes" ? ["routes", "show", theirs] : [verb, theirs, ...rest]
-      const result = await scripted.world.bottle(...words)
-      expect(result.code).toBe(1)
-      expect(result.stderr).toContain("There is no bottle named")
-    }
-    const cleaned = await scripted.world.bottle("cleanup", "--yes")
-    expect(cleaned.stderr).toContain("Nothing to clean up")
-    expect(await other.world.ok("list", "active")).toBe(`docker\t${theirs}\tscripted\tagent,egress`)
-  })
 })
 
 describe("cleanup", () => {
-  test("of nothing says so and leaves with 0", async () => {
-    const result = await scripted.world.bottle("cleanup", "--yes")
-    expect(result.stderr).toContain("Nothing to clean up")
-    expect(result.code).toBe(0)
-  })
-
-  test("removes an ended bottle with nothing to keep, keeps one with work, and leaves running ones alone", async () => {
-    const runs = await scripted.detached(STAY)
-    const empty = await scripted.detached("exit 0")
-    const worked = await scripted.detached("echo x >/workspace/work")
-    await Promise.all([scripted.ended(empty), scripted.ended(worked)])
-    const shown = await scripted.world.bottle("cleanup", "--dry-run")
-    expect(shown.stderr).toContain(empty)
-    expect(shown.stderr).toContain(worked)
-    expect(shown.stderr).not.toContain(runs)
-    expect((await left()).state).toEqual([empty, worked, runs].sort())
-
-    const cleaned = await scripted.world.bottle("cleanup", "--yes")
-    expect(cleaned.code).toBe(0)
-    expect(cleaned.stderr).toContain(`bottle resume ${worked}`)
-    const remains = await left()
-    expect(remains.state).toEqual([worked, runs].sort())
-    expect(remains.volumes.filter((name) => name.includes(empty))).toEqual([])
-    expect(remains.volumes).toContain(`bottle-${worked}-workspace`)
-    expect(remains.containers).toEqual([`bottle-${runs}-agent`, `bottle-${runs}-sidecars`])
-    // What was kept is no longer anything to clean up.
-    expect((await scripted.world.bottle("cleanup", "--yes")).stderr).toContain("Nothing to clean up")
-    expect(await left()).toEqual(remains)
-  })
-
   test("keeps the logs of both containers and the ledger with what it keeps", async () => {
     const identity = await scripted.detached("echo the-agent-said-this; exit 3")
     await scripted.ended(identity)
@@ -208,40 +151,6 @@ describe("cleanup", () => {
     const gone = await scripted.bottleWith({ DOCKER_HOST: "unix:///nonexistent.sock" }, "cleanup", "--yes")
     expect(gone.code).toBe(1)
     expect(await left()).toEqual(before)
-  })
-
-  test("asks docker even where the environment names another backend", async () => {
-    const identity = await scripted.detached("exit 0")
-    await scripted.ended(identity)
-    const cleaned = await scripted.bottleWith({ BOTTLE_BACKEND: "bubblewrap" }, "cleanup", "--yes")
-    expect(cleaned.stderr).toContain(identity)
-    expect(await left()).toEqual(NOTHING)
-  })
-
-  test("without --yes and without a terminal removes nothing and says how", async () => {
-    const identity = await scripted.detached("exit 0")
-    await scripted.ended(identity)
-    const before = await left()
-    const result = await scripted.world.bottle("cleanup")
-    expect(result.code).toBe(2)
-    expect(result.stderr).toContain("--yes")
-    expect(await left()).toEqual(before)
-  })
-
-  test("asks one question on a terminal, and N removes nothing", async () => {
-    const identity = await scripted.detached("exit 0")
-    await scripted.ended(identity)
-    const before = await left()
-    await using refusing = scripted.onTerminal("cleanup")
-    await refusing.sees("[y/N]")
-    refusing.type("n\r")
-    expect(await refusing.exited).toBe(1)
-    expect(await left()).toEqual(before)
-    await using agreeing = scripted.onTerminal("cleanup")
-    await agreeing.sees("[y/N]")
-    agreeing.type("y\r")
-    expect(await agreeing.exited).toBe(0)
-    expect(await left()).toEqual(NOTHING)
   })
 
   test("removes the home's network when no bottle is left on it, and only then", async () => {

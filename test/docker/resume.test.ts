@@ -1,10 +1,10 @@
-/** `bottle resume`: the same bottle again, with its workspace and its conversation. */
+/** `bottle resume` of a real Claude Code, and with images; what holds for every agent is in test/contract. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { type RunResult, run } from "../../src/runtime/spawn.ts"
 import { isAgentTurn, type MessagesRequest, runThenTell, textsOf } from "../fixtures/messages-api.ts"
-import { createScripted, NOTHING, type Remains, type Scripted, STAY } from "./scripted.ts"
+import { createScripted, type Remains, type Scripted } from "./scripted.ts"
 import { createWorld, type World } from "./world.ts"
 
 let scripted: Scripted
@@ -32,57 +32,6 @@ async function kept(): Promise<string> {
 }
 
 describe("a resumed bottle", () => {
-  test("has its identity, its workspace and its home", async () => {
-    const identity = await kept()
-    const result = await resume(identity, "hostname; cat /workspace/file ~/own", "--prompt", "x")
-    expect(result.code).toBe(0)
-    expect(result.stdout).toBe(`${identity}\nfirst\nmine\n`)
-    expect(result.stderr).toContain(`bottle resume ${identity}`)
-    expect((await left()).state).toEqual([identity])
-  })
-
-  test("can be detached, and stopped, and resumed as often as one likes", async () => {
-    const identity = await kept()
-    for (let round = 1; round <= 2; round += 1) {
-      const detached = await resume(identity, `echo ${round} >>file; ${STAY}`, "--detach")
-      expect(detached.stdout).toBe(`${identity}\n`)
-      await scripted.inside(identity, `until grep -q ${round} /workspace/file; do :; done`)
-      expect((await scripted.world.bottle("stop", identity)).code).toBe(0)
-    }
-    const result = await resume(identity, "cat file", "--prompt", "x")
-    expect(result.stdout).toBe("first\n1\n2\n")
-  })
-
-  test("has one ledger over all of its sessions", async () => {
-    const identity = await kept()
-    await resume(identity, "true", "--prompt", "x")
-    const entries = (await scripted.world.ok("log", identity, "--format", "json"))
-      .split("\n")
-      .map((line) => JSON.parse(line))
-    expect(entries.filter(({ kind }) => kind === "agent-start")).toHaveLength(2)
-    expect(entries.map(({ seq }) => seq)).toEqual(entries.map((_, index) => index + 1))
-    expect((await scripted.world.bottle("log", identity, "--verify")).code).toBe(0)
-  })
-
-  test("that runs is not started a second time", async () => {
-    const identity = await kept()
-    await resume(identity, STAY, "--detach")
-    const second = await resume(identity, STAY, "--detach")
-    expect(second.code).toBe(1)
-    expect(second.stderr).toContain(`bottle attach ${identity}`)
-    expect(await scripted.world.ok("list", "active")).toBe(`docker\t${identity}\tscripted\tagent,egress`)
-  })
-
-  test("by two at once is started by exactly one", async () => {
-    const identity = await kept()
-    const both = await Promise.all([resume(identity, STAY, "--detach"), resume(identity, STAY, "--detach")])
-    expect(both.map(({ code }) => code).sort()).toEqual([0, 1])
-    const loser = both.find(({ code }) => code === 1)
-    expect(loser?.stderr).toContain(identity)
-    expect(await scripted.inside(identity, "cat /workspace/file")).toBe("first")
-    expect((await left()).containers).toEqual([`bottle-${identity}-agent`, `bottle-${identity}-sidecars`])
-  })
-
   test("whose start fails keeps its work and can be resumed again", async () => {
     const identity = await kept()
     const failed = await scripted.bottleWith(
@@ -96,15 +45,6 @@ describe("a resumed bottle", () => {
     expect(failed.code).toBe(1)
     expect((await left()).containers).toEqual([])
     expect((await resume(identity, "cat file", "--prompt", "x")).stdout).toBe("first\n")
-  })
-
-  test("that was never there is told with where to look", async () => {
-    const result = await resume("scripted-aaaaa", "true", "--prompt", "x")
-    expect(result.code).toBe(1)
-    expect(result.stderr).toContain("There is no bottle named scripted-aaaaa")
-    const odd = await resume("../../etc", "true", "--prompt", "x")
-    expect(odd.code).toBe(2)
-    expect(await left()).toEqual(NOTHING)
   })
 })
 
