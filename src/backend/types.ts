@@ -145,8 +145,13 @@ export interface Backend {
   copiesAgain: boolean
   /** Begins what every launch needs and nothing sees, while the person still decides; gone with us when nobody launches */
   warm?(): void
-  /** Throws a BottleError when the agent's program is not there; absent where the image has it */
-  checkProgram?(program: string): void
+  /** Where its bottles' programs come from: `images`, or the `host` */
+  programs: "images" | "host"
+  /**
+   * Looks for the agent's program on the host, and answers with the files and folders that come into the sandbox with
+   * it, beside the system's. Throws a BottleError when it is not there. Absent where the image has it.
+   */
+  checkProgram?(program: string): string[]
   /** The same, each need by itself and with what mends it, for doctor; bounded in time, never throws */
   needs(signal?: AbortSignal): Promise<Need[]>
   /**

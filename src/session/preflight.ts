@@ -7,6 +7,8 @@ import type { Prepared } from "./prepare.ts"
 
 /** Longest path that is shown, in characters; the folders of a repository are named by whoever made it. */
 const PATH_MAX = 4096
+/** Places of the host that are named; a tool with many libraries brings each of them */
+const BROUGHT_SHOWN = 6
 
 /** The plan as data, for `--format json`. */
 export function preflightData(prepared: Prepared) {
@@ -40,6 +42,7 @@ export function preflightData(prepared: Prepared) {
       ? `${prepared.hostProxy.proxy.host}:${prepared.hostProxy.proxy.port} (${prepared.hostProxy.variable})`
       : null,
     extra_hosts: prepared.extraHosts,
+    brings: prepared.brought,
     images: prepared.imageOverrides,
     terminal: bottle.terminal,
     session: prepared.session,
@@ -73,6 +76,7 @@ export function showPreflight(prepared: Prepared): void {
     ],
     ["env", exposedNames(prepared).map((name) => `${name} ${colour.dim("exposed to the agent")}`)],
     ["skills", agent.skills.length === 0 ? [] : [agent.skills.join(", ")]],
+    ["brings", broughtLines(prepared)],
     [
       "images",
       Object.entries(prepared.imageOverrides).map(([role, image]) => `${role}: ${colour.warn(image)}`),
@@ -115,6 +119,13 @@ function repoLines({ agent }: Prepared, colour: ReturnType<typeof paint>): strin
     colour.warn(`shipped by the repository: ${showable(agent.file, PATH_MAX)}`),
     colour.warn(`sha256 ${agent.hash.slice(0, 32)}`),
   ]
+}
+
+/** Of the host, with the agent's program. */
+function broughtLines({ brought }: Prepared): string[] {
+  const shown = brought.slice(0, BROUGHT_SHOWN).map((path) => showable(path, PATH_MAX))
+  const more = brought.length - shown.length
+  return more === 0 ? shown : [...shown, `and ${more} more`]
 }
 
 /** Where the backend has the terminal itself, nothing of ours sees what is written to it. */

@@ -64,6 +64,8 @@ export interface Prepared {
   extraHosts: Record<string, string>
   /** PEM, possibly empty */
   extraCa: string
+  /** Files and folders of the host that come into the sandbox with the agent's program, absolute */
+  brought: string[]
   /** Images that replace the built ones, by role */
   imageOverrides: Record<string, string>
 }
@@ -120,7 +122,8 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
   checkVariables(compiled, bottle, env)
   const { backend, probe, ...choice } = await chosen
   if (proxy !== undefined) checkProxyReach(proxy, backend.gatewayNetwork)
-  backend.checkProgram?.(provision.argv[0] ?? "")
+  if (backend.programs === "host") refuseImages(backend, bottle, env)
+  const brought = backend.checkProgram?.(provision.argv[0] ?? "") ?? []
   return {
     spec,
     identity,
@@ -137,11 +140,31 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     hostAddresses: addresses,
     extraHosts: extraHosts(env),
     extraCa: extraCaCerts(env),
+    brought,
     imageOverrides: {
       ...(env.BOTTLE_IMAGE ? { agent: env.BOTTLE_IMAGE } : {}),
       ...(env.BOTTLE_SIDECAR_IMAGE ? { gateway: env.BOTTLE_SIDECAR_IMAGE } : {}),
     },
   }
+}
+
+/** An image that was asked for says what is inside: something else must not run in its place. */
+function refuseImages({ name }: Backend, bottle: Bottle, env: HostEnv): void {
+  const variable = ["BOTTLE_IMAGE", "BOTTLE_SIDECAR_IMAGE"].find((one) => env[one])
+  const { dockerfile } = bottle.provider
+  if (variable === undefined && dockerfile === "") return
+  const mend =
+    dockerfile === ""
+      ? `Run \`unset ${variable}\``
+      : `Take agent_provider.dockerfile out of ${bottle.file}, and install what it adds on this machine`
+  throw new BottleError({
+    what: `${name} runs no images`,
+    why:
+      dockerfile === ""
+        ? `${variable} names one, and ${name} runs the programs of this machine`
+        : `the bottle ${bottle.name} has a Dockerfile, and ${name} runs the programs of this machine`,
+    next: `${mend}; or use --backend docker`,
+  })
 }
 
 /** The agent's environment but for the values of the manifest, which are resolved after the user has said yes. */

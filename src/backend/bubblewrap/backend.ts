@@ -34,7 +34,9 @@ export function bubblewrapBackend(home: string): Backend {
     gatewayNetwork: "host",
     probe: probeBubblewrap,
     needs: triedBubblewrap,
-    checkProgram: (program) => void tool(program),
+    programs: "host",
+    checkProgram: (program) =>
+      tool(program).mounts.flatMap((mount) => (mount.kind === "ro-bind" ? [mount.from] : [])),
     launch: (plan, scope, begun, load) =>
       launchBottle(
         plan,

@@ -16,6 +16,7 @@ export function dockerBackend(home: string): Backend {
     name: "docker",
     streams: "backend",
     copiesAgain: true,
+    programs: "images",
     gatewayNetwork: "own",
     probe: (_limits, signal) => probeDocker(signal),
     needs: (signal) => dockerNeeds(signal),
