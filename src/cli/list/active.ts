@@ -1,6 +1,7 @@
 /** `bottle list active`: the bottles of this home, from every backend, bounded in time. */
 import { allBackends } from "../../backend/registry.ts"
 import type { ActiveBottle } from "../../backend/types.ts"
+import { listStates } from "../../bottle/state.ts"
 import { reasonOf } from "../../runtime/error.ts"
 import { paint, print, tell } from "../../runtime/output.ts"
 
@@ -15,7 +16,9 @@ export async function listActive(home: string, format: "text" | "json"): Promise
       try {
         return await backend.list(AbortSignal.timeout(WITHIN_MS))
       } catch (error) {
-        tell(`${colour.warn(`skipped ${backend.name}:`)} ${reasonOf(error)}`)
+        // Who never had a bottle there has nothing to miss.
+        if (await concerns(home, backend.name))
+          tell(`${colour.warn(`skipped ${backend.name}:`)} ${reasonOf(error)}`)
         return []
       }
     }),
@@ -31,6 +34,11 @@ export async function listActive(home: string, format: "text" | "json"): Promise
   }
   if (bottles.length === 0) tell(colour.dim("No bottles."))
   return 0
+}
+
+async function concerns(home: string, backend: string): Promise<boolean> {
+  const states = await listStates(home)
+  return states.some((entry) => entry.kind === "bottle" && entry.metadata.backend === backend)
 }
 
 function asData({ backend, identity, agent, services, status, startedAt }: ActiveBottle) {
