@@ -47,7 +47,7 @@ export interface Caller {
   ordinary: boolean
   world: World
   /** User and group on the host whose processes the agent's are */
-  agentUid(bottle: Bottle): number
+  agentUid(bottle: RunningBottle): number
 }
 
 /** Runs the same tests for root's bottles and for an ordinary user's. */
@@ -61,7 +61,8 @@ export function forEachCaller(define: (caller: () => Caller) => void): void {
       }, TEST_MS)
       define(() => {
         const here = world as World
-        const agentUid = ({ identity }: Bottle) => here.as?.uid ?? (uidOf(identity, "agent", 0) as number)
+        const agentUid = ({ identity }: RunningBottle) =>
+          here.as?.uid ?? (uidOf(identity, "agent", 0) as number)
         return { ordinary: kind.ordinary, world: here, agentUid }
       })
       // Hooks run in their order, and this one takes the folders away.
@@ -70,11 +71,13 @@ export function forEachCaller(define: (caller: () => Caller) => void): void {
   }
 }
 
-export interface Bottle extends Victim, AsyncDisposable {
+export interface RunningBottle extends Victim {
   identity: string
   /** Its state folder on the host */
   dir: string
 }
+
+export interface Bottle extends RunningBottle, AsyncDisposable {}
 
 /** Starts a bottle detached. `more` is frontmatter of its bottle; `args` are of `bottle start`. */
 export async function startBottle(world: World, more = "", args: string[] = []): Promise<Bottle> {
@@ -88,7 +91,8 @@ export async function startBottle(world: World, more = "", args: string[] = []):
   }
 }
 
-function bottleNamed(world: World, identity: string): Omit<Bottle, typeof Symbol.asyncDispose> {
+/** One that is there, and not ended with a scope. */
+export function bottleNamed(world: World, identity: string): RunningBottle {
   const { cwd, env, as } = world
   const inside = victim(
     async (argv, { stdin = "", withinS = 60 } = {}) =>
@@ -255,7 +259,7 @@ export async function host(...argv: string[]): Promise<string> {
 
 /** Processes of a bottle as the host counts, of which its sandboxes have the last to be started. */
 export async function processesOf(
-  bottle: Bottle,
+  bottle: RunningBottle,
 ): Promise<{ keeper: number; egress: number; agent: number }> {
   const owner = JSON.parse(readFileSync(join(bottle.dir, "gateway", "keeper.pid"), "utf8")) as { pid: number }
   const found = (await host("pgrep", "--full", "."))
