@@ -9,7 +9,10 @@ import { sessionHello } from "../../src/policy/wire/session.ts"
 
 /** inner connects, and shows its token, within this, in milliseconds. */
 const JOIN_MS = 10_000
-/** Connections that have shown no token yet: inner opens one per session, and the agent none. */
+/**
+ * Connections that have shown no token yet. inner shows its own at once, and the agent has none to show: of more, the
+ * one that has said nothing for longest is closed, so that no number of them keeps inner out.
+ */
 const UNKNOWN_MAX = 32
 /** Sessions at once: fewer than the control socket takes connections, so that there is room left for a `stop`. */
 const SESSIONS_MAX = 24
@@ -25,8 +28,9 @@ export class SessionBroker implements Disposable {
   readonly #path: string
   readonly #server: Server
   readonly #joined = new Set<Socket>()
+  /** Those without a token, the oldest first */
+  readonly #unknown = new Set<Socket>()
   #awaited: Awaited[] = []
-  #unknown = 0
 
   constructor(path: string) {
     this.#path = path
@@ -66,19 +70,19 @@ export class SessionBroker implements Disposable {
 
   #accept(socket: Socket): void {
     socket.on("error", () => {})
-    if (this.#unknown >= UNKNOWN_MAX) {
-      socket.destroy()
-      return
-    }
-    this.#unknown += 1
+    this.#unknown.add(socket)
+    if (this.#unknown.size > UNKNOWN_MAX) this.#dropOldest()
     let held = Buffer.alloc(0)
-    const timer = setTimeout(() => socket.destroy(), JOIN_MS)
+    const timer = setTimeout(() => drop(), JOIN_MS)
     const settle = () => {
       clearTimeout(timer)
       socket.off("data", read)
       socket.off("close", settle)
-      this.#unknown -= 1
+      socket.off("end", drop)
+      this.#unknown.delete(socket)
     }
+    // Half of it stays open otherwise, and counts.
+    const drop = () => socket.destroy()
     const read = (chunk: Buffer) => {
       held = Buffer.concat([held, chunk])
       const end = held.indexOf(10)
@@ -97,7 +101,15 @@ export class SessionBroker implements Disposable {
       awaited.resolve(socket)
     }
     socket.on("data", read)
+    socket.once("end", drop)
     socket.once("close", settle)
+  }
+
+  #dropOldest(): void {
+    const [oldest] = this.#unknown
+    if (oldest === undefined) return
+    this.#unknown.delete(oldest)
+    oldest.destroy()
   }
 
   #match(line: Buffer): Awaited | undefined {
@@ -113,6 +125,7 @@ export class SessionBroker implements Disposable {
   [Symbol.dispose](): void {
     this.#server.close()
     rmSync(this.#path, { force: true })
+    for (const socket of this.#unknown) socket.destroy()
     for (const socket of this.#joined) socket.destroySoon()
   }
 }
