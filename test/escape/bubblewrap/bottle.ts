@@ -30,7 +30,7 @@ export type { World } from "../../contract/world.ts"
 export type { Outcome } from "../attacks.ts"
 
 /** The program as it is given to people; `bun scripts/build.ts` makes it */
-const PROGRAM =
+export const PROGRAM =
   process.env.BOTTLE_CONTRACT_PROGRAM ?? join(import.meta.dir, "..", "..", "..", "dist", "bottle")
 /** Time that one test may take, in milliseconds */
 const TEST_MS = 120_000
