@@ -1,7 +1,8 @@
 /** Starts that meet each other, are interrupted or are killed: none leaves what nobody finds. */
 import { beforeAll, describe, expect, test } from "bun:test"
+import type { StreamingProcess } from "../../src/runtime/spawn.ts"
 import { NOTHING } from "./objects.ts"
-import { onEveryBackend, STAY, type World } from "./world.ts"
+import { keptIdentity, onEveryBackend, STAY, type World } from "./world.ts"
 
 const AT_ONCE = 8
 /** Moments of a start, as parts of the time that a whole one takes */
@@ -46,10 +47,7 @@ onEveryBackend((world) => {
       test(`by a kill after ${moment * 100} % of its time leaves what list shows and cleanup removes`, async () => {
         const { identity } = await startAndSignal(world(), moment * whole, "SIGKILL")
         // A bottle whose agent runs is not garbage, even when nobody was told of it: it is listed, and can be stopped.
-        const running = JSON.parse(await world().ok("list", "active", "--format", "json")) as {
-          identity: string
-          status: string
-        }[]
+        const running = JSON.parse(await world().ok("list", "active", "--format", "json")) as ListedBottle[]
         if (identity !== "") expect(running.map((bottle) => bottle.identity)).toEqual([identity])
         for (const { identity: seen, status } of running)
           if (status === "running") await world().bottle("stop", seen)
@@ -62,15 +60,45 @@ onEveryBackend((world) => {
       })
     }
   })
+
+  test("a resume that is cut short at any moment, however it is, leaves the work that was kept", async () => {
+    const identity = keptIdentity(await world().start("echo precious >note"))
+    const from = performance.now()
+    await world().resume(identity, "true")
+    const whole = performance.now() - from
+    for (const [index, moment] of MOMENTS.entries()) {
+      const signal = index % 2 === 0 ? "SIGINT" : "SIGKILL"
+      const child = world().spawnBottle("resume", identity, "--yes", "--detach", "--", "-c", STAY)
+      await signalled(child, moment * whole, signal)
+      if (await isRunning(world(), identity)) await world().ok("stop", identity)
+      await world().ok("cleanup", "--yes")
+      expect((await world().remains()).work).toEqual([identity])
+    }
+    expect((await world().resume(identity, "cat note")).stdout).toBe("precious\n")
+  })
 })
 
+async function isRunning(world: World, identity: string): Promise<boolean> {
+  const active = JSON.parse(await world.ok("list", "active", "--format", "json")) as ListedBottle[]
+  return active.some((bottle) => bottle.identity === identity && bottle.status === "running")
+}
+
+interface ListedBottle {
+  identity: string
+  status: string
+}
+
 /** Signals a detached start at that time of its life. Answers with its exit status and identity, if it got so far. */
-async function startAndSignal(
-  world: World,
+function startAndSignal(world: World, afterMs: number, signal: NodeJS.Signals) {
+  return signalled(world.spawn(STAY, { args: ["--detach"] }), afterMs, signal)
+}
+
+async function signalled(
+  started: StreamingProcess,
   afterMs: number,
   signal: NodeJS.Signals,
 ): Promise<{ code: number; identity: string }> {
-  await using child = world.spawn(STAY, { args: ["--detach"] })
+  await using child = started
   let identity = ""
   child.stdout.on("data", (chunk: Buffer) => {
     identity += chunk.toString()

@@ -188,6 +188,15 @@ onEveryBackend((world) => {
     })
   })
 
+  test("Ctrl-C while it starts takes all of it back", async () => {
+    await using terminal = world().terminal("exec sleep infinity")
+    // The last line before anything is made.
+    await terminal.sees("leaves it running")
+    terminal.type("\u0003")
+    expect(await terminal.exited).toBe(130)
+    expect(await world().remains()).toEqual(NOTHING)
+  })
+
   test("N, Enter and Ctrl-C at the question start nothing and leave no trace", async () => {
     for (const [keys, status] of [
       ["n\r", 1],

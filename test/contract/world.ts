@@ -79,6 +79,8 @@ export interface World extends AsyncDisposable {
   start(script: string, options?: StartOptions): Promise<RunResult>
   /** The same as a process of its own */
   spawn(script: string, options?: StartOptions): StreamingProcess
+  /** Any `bottle` command as a process of its own */
+  spawnBottle(...args: string[]): StreamingProcess
   /** Starts a script detached; answers with its identity */
   detached(script: string, options?: StartOptions): Promise<string>
   /** Starts a script on a terminal */
@@ -209,6 +211,7 @@ export async function createWorld(kind: Kind): Promise<World> {
     },
     start: (script, options = {}) => run(argv(script, options), request(options)),
     spawn: (script, options = {}) => spawnStreaming(argv(script, options), request(options)),
+    spawnBottle: (...args) => spawnStreaming([PROGRAM, ...args], request()),
     detached: async (script, options = {}) => {
       const args = ["--detach", ...(options.args ?? [])]
       const result = await world.start(script, { ...options, args })
