@@ -26,7 +26,14 @@ export function preflightData(prepared: Prepared) {
     provider: provision.tool,
     env_names: exposedNames(prepared),
     skills: agent.skills,
-    workspace: spec.cwd === undefined ? { mode: "empty" } : { mode: "copy", source: spec.cwd },
+    workspace:
+      spec.cwd === undefined
+        ? { mode: "empty" }
+        : {
+            mode: "copy",
+            source: spec.cwd,
+            ...(prepared.copySize === "" ? {} : { large: prepared.copySize }),
+          },
     repos: bottle.git.repos.map(({ name, url }) => ({ name, url })),
     routes: compiled.policy.routes.map((route) => ({
       host: route.host,
@@ -71,7 +78,7 @@ export function showPreflight(prepared: Prepared): void {
           ? spec.resume
             ? "as it was left"
             : "empty"
-          : `a copy of ${showable(spec.cwd, PATH_MAX)}`,
+          : `a copy of ${showable(spec.cwd, PATH_MAX)}${prepared.copySize === "" ? "" : colour.warn(`, ${prepared.copySize}`)}`,
       ],
     ],
     ["env", exposedNames(prepared).map((name) => `${name} ${colour.dim("exposed to the agent")}`)],

@@ -14,6 +14,7 @@ import type { Provider, ProvisionPlan } from "../provider/types.ts"
 import { BottleError, usageError } from "../runtime/error.ts"
 import { type HostEnv, userHome } from "../runtime/home.ts"
 import { type Choice, chooseBackend } from "./choose-backend.ts"
+import { largeCopy } from "./copy-size.ts"
 import {
   checkProxyReach,
   extraCaCerts,
@@ -66,6 +67,8 @@ export interface Prepared {
   extraCa: string
   /** Files and folders of the host that come into the sandbox with the agent's program, absolute */
   brought: string[]
+  /** How large the folder is that is copied, for people; empty when it is small */
+  copySize: string
   /** Images that replace the built ones, by role */
   imageOverrides: Record<string, string>
 }
@@ -94,6 +97,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     },
     () => {},
   )
+  const copySize = spec.cwd === undefined ? "" : largeCopy(spec.cwd)
   const identity = spec.resume ?? mintIdentity(agent.name)
   const skills = findSkills(agent.skills, userHome(env))
   const ownRoute = bottle.routes.find((route) => route.auth !== undefined && route.host === provider.apiHost)
@@ -141,6 +145,7 @@ export async function prepare(spec: StartSpec, context: PrepareContext): Promise
     extraHosts: extraHosts(env),
     extraCa: extraCaCerts(env),
     brought,
+    copySize: await copySize,
     imageOverrides: {
       ...(env.BOTTLE_IMAGE ? { agent: env.BOTTLE_IMAGE } : {}),
       ...(env.BOTTLE_SIDECAR_IMAGE ? { gateway: env.BOTTLE_SIDECAR_IMAGE } : {}),

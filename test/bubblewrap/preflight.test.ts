@@ -1,6 +1,6 @@
 /** What a start on bubblewrap says and refuses before anything is started. */
 import { expect, test } from "bun:test"
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { run } from "../../src/runtime/spawn.ts"
 import { temporaryFolder } from "../fixtures/temporary-folder.ts"
@@ -19,9 +19,12 @@ function world(provider: string) {
   writeFileSync(join(home, "bottles", "one.md"), `---\n${front}\n---\n`)
   writeFileSync(join(home, "agents", "one.md"), "---\nbottle: one\n---\n")
   const env = { HOME: folder.path, PATH: `${tools}:${process.env.PATH}`, TERM: "xterm" }
+  const cwd = join(folder.path, "work")
+  mkdirSync(cwd)
+  writeFileSync(join(cwd, "small"), "small")
   const start = (more: Record<string, string> = {}, ...args: string[]) =>
-    run([PROGRAM, "start", "one", "--yes", ...args], { env: { ...env, ...more }, cwd: folder.path })
-  return { tools, start, [Symbol.dispose]: () => folder[Symbol.dispose]() }
+    run([PROGRAM, "start", "one", "--yes", ...args], { env: { ...env, ...more }, cwd })
+  return { tools, cwd, start, [Symbol.dispose]: () => folder[Symbol.dispose]() }
 }
 
 test("names what comes into the sandbox with the agent's program, and runs it", async () => {
@@ -31,6 +34,16 @@ test("names what comes into the sandbox with the agent's program, and runs it", 
   expect(stderr).toContain(`brings     ${join(one.tools, "own-tool")}`)
   const planned = await one.start({}, "--dry-run", "--format", "json")
   expect(JSON.parse(planned.stdout).brings).toEqual([join(one.tools, "own-tool")])
+})
+
+test("says how large a folder is before it copies it, where that takes a while", async () => {
+  using one = world("")
+  const plan = () => one.start({}, "--dry-run", "--cwd")
+  expect((await plan()).stderr).not.toContain("GiB")
+  // Of no size on the disk.
+  writeFileSync(join(one.cwd, "large"), "")
+  truncateSync(join(one.cwd, "large"), 3 * 2 ** 30)
+  expect((await plan()).stderr).toContain("3.0 GiB in 2 files")
 })
 
 test("an image that was asked for is refused, whoever asked", async () => {

@@ -30,7 +30,6 @@ import { BottleError, reasonOf } from "../../runtime/error.ts"
 import { codeOf, type EntryKind, type EntryName, entriesOf, openFolder, Turns, within } from "./tree-walk.ts"
 
 export { removeTree } from "./tree-remove.ts"
-export { LARGE_TREE_BYTES, treeSize } from "./tree-size.ts"
 
 export interface CopyOptions {
   /** Owner of everything in the copy; absent leaves it to whoever copies. Needs root unless it is the same. */
