@@ -9,14 +9,16 @@ import {
   chmodSync,
   chownSync,
   constants,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { homeDigest, LABEL_HOME, networkOf } from "../../src/backend/docker/names.ts"
 import { type RunResult, run, type StreamingProcess, spawnStreaming } from "../../src/runtime/spawn.ts"
 import { onTerminal, type TerminalProgram } from "../fixtures/terminal.ts"
@@ -162,7 +164,8 @@ export async function createWorld(kind: Kind): Promise<World> {
     own(folder)
   }
   own(root)
-  accessSync(PROGRAM, constants.X_OK)
+  const program = kind.ordinary ? reachable(PROGRAM, root) : PROGRAM
+  accessSync(program, constants.X_OK)
   const env: Record<string, string> = {
     ...fromHost(["PATH", "BOTTLE_BASE_NODE", "BOTTLE_BASE_DEBIAN", "BOTTLE_EXTRA_CA_CERTS"]),
     HOME: user,
@@ -185,7 +188,7 @@ export async function createWorld(kind: Kind): Promise<World> {
     ...(as === undefined ? {} : { as }),
   })
   const argv = (script: string, { agent = "sh", args = [] }: StartOptions) => [
-    ...[PROGRAM, "start", agent, "--yes", ...args],
+    ...[program, "start", agent, "--yes", ...args],
     ...["--", "-c", script],
   ]
   const world: World = {
@@ -201,8 +204,8 @@ export async function createWorld(kind: Kind): Promise<World> {
       write("bottles", name, `backend: ${kind.backend}\n${provider}\n${more}`)
       write("agents", name, `bottle: ${name}`)
     },
-    bottle: (...args) => run([PROGRAM, ...args], request()),
-    bottleWith: (more, ...args) => run([PROGRAM, ...args], request({ env: more })),
+    bottle: (...args) => run([program, ...args], request()),
+    bottleWith: (more, ...args) => run([program, ...args], request({ env: more })),
     ok: async (...args) => {
       const result = await world.bottle(...args)
       if (result.code !== 0)
@@ -211,7 +214,7 @@ export async function createWorld(kind: Kind): Promise<World> {
     },
     start: (script, options = {}) => run(argv(script, options), request(options)),
     spawn: (script, options = {}) => spawnStreaming(argv(script, options), request(options)),
-    spawnBottle: (...args) => spawnStreaming([PROGRAM, ...args], request()),
+    spawnBottle: (...args) => spawnStreaming([program, ...args], request()),
     detached: async (script, options = {}) => {
       const args = ["--detach", ...(options.args ?? [])]
       const result = await world.start(script, { ...options, args })
@@ -222,7 +225,7 @@ export async function createWorld(kind: Kind): Promise<World> {
       const { cwd: at, env: variables } = request(options)
       return onTerminal(argv(script, options), { cwd: at, env: variables, ...as })
     },
-    onTerminal: (...args) => onTerminal([PROGRAM, ...args], { cwd, env, ...as }),
+    onTerminal: (...args) => onTerminal([program, ...args], { cwd, env, ...as }),
     inside: async (identity, line) => await world.ok("exec", identity, "--", "bash", "-c", line),
     until: async (identity, condition) => {
       // Looks again after 50 ms, without a program that would have to be there.
@@ -234,7 +237,7 @@ export async function createWorld(kind: Kind): Promise<World> {
     },
     resume: (identity, script, options = {}) =>
       run(
-        [PROGRAM, "resume", identity, "--yes", ...(options.args ?? []), "--", "-c", script],
+        [program, "resume", identity, "--yes", ...(options.args ?? []), "--", "-c", script],
         request(options),
       ),
     remains: () => objects.remains(),
@@ -258,6 +261,18 @@ export async function createWorld(kind: Kind): Promise<World> {
   }
   world.manifest("sh")
   return world
+}
+
+/** The program, or a copy of it where it lies in a folder that others may not enter. */
+function reachable(path: string, root: string): string {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0) break
+    if (folder === dirname(folder)) return path
+  }
+  const copy = join(root, "bottle")
+  copyFileSync(path, copy, constants.COPYFILE_FICLONE)
+  chmodSync(copy, 0o755)
+  return copy
 }
 
 function fromHost(names: string[]): Record<string, string> {
