@@ -84,7 +84,7 @@ describe("docs/security.md", () => {
     const claimed = new Set<string | undefined>()
     for (const { file, name } of claims.flatMap(({ tests }) => tests))
       claimed.add(`${file}: ${testsOf(file).find(name)}`)
-    const unclaimed = readdirSync(join(PROJECT, "test", "escape"))
+    const unclaimed = readdirSync(join(PROJECT, "test", "escape"), { recursive: true, encoding: "utf8" })
       .filter((entry) => entry.endsWith(".test.ts"))
       .map((entry) => `test/escape/${entry}`)
       .flatMap((file) =>

@@ -26,6 +26,19 @@ def hold_connections():
 
 
 @attack
+def stand_in_the_door():
+    """As many connections as are let in, that say nothing, and new ones for those that were shown out."""
+    held = []
+    while True:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(WITHIN)
+        client.connect(ARG["path"])
+        held = [*held[-100:], client]
+        if len(held) == 50:
+            os.close(os.open("/workspace/stands", os.O_CREAT | os.O_WRONLY))
+
+
+@attack
 def ask():
     with socket.create_connection(("127.0.0.1", ARG["port"]), WITHIN) as client:
         client.sendall(b"GET http://bottle.internal/policy HTTP/1.1\r\nHost: bottle.internal\r\nConnection: close\r\n\r\n")

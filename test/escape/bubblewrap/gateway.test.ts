@@ -157,6 +157,21 @@ forEachCaller((caller) => {
       })
     })
 
+    test("stands in the door of its sessions, where no other comes in, and a stop ends it all the same", async () => {
+      const { world } = caller()
+      await using open = await startBottle(world)
+      expect(await open.run(["true"])).toMatchObject({ code: 0 })
+      const told = watch(join(open.dir, "workspace"))
+      const stands = once(told, "change")
+      const standing = open.attack("gateway.py", "stand_in_the_door", { path: SESSION_SOCKET })
+      standing.catch(() => {})
+      await Promise.race([stands, standing])
+      told.close()
+      const { keeper } = await processesOf(open)
+      expect(await world.bottle("stop", open.identity)).toMatchObject({ code: 0 })
+      await gone(keeper)
+    })
+
     test("sends open files to its gateway, and none arrives there", async () => {
       const before = openFiles((await processesOf(bottle)).egress)
       expect(await bottle.attack("gateway.py", "send_descriptors", { path: EGRESS_SOCKET })).toHaveProperty(
