@@ -130,6 +130,8 @@ export class SessionBroker implements Disposable {
   }
 }
 
-function equal(a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+/** The second is whoever's: of as many characters it can still have more bytes, which timingSafeEqual throws for. */
+function equal(token: string, shown: string): boolean {
+  const [a, b] = [Buffer.from(token), Buffer.from(shown)]
+  return a.length === b.length && timingSafeEqual(a, b)
 }
