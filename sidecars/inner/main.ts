@@ -85,7 +85,9 @@ export async function runInner(): Promise<void> {
     const code = await agent.exited
     // What it left running would end with us anyway, and must not write while the workspace is judged.
     killOthers()
+    const told = sessions.told()
     say({ type: "exited", code, workspace: await judgeWorkspace(WORKSPACE, message.since) })
+    await told
     await lifeline.close()
     process.exit(code)
   }

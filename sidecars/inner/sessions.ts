@@ -13,11 +13,15 @@ type Attach = Extract<SessionRequest, { kind: "attach" }>
 
 /** Status of what was killed, as all is that is left when the agent has ended */
 const KILLED = 128 + constants.signals.SIGKILL
+/** Time in which hosts take the end of their commands when the agent has ended, in milliseconds. */
+const LAST_ENDS_MS = 1000
 
 export class Sessions {
   readonly #socket: string
   readonly #terminal = new TerminalProgram()
   readonly #pipes = new PipedProgram()
+  /** Ends of the commands that run beside the agent */
+  readonly #beside = new Set<Promise<number>>()
   #launch: Launch | undefined
   #ended = false
 
@@ -47,6 +51,14 @@ export class Sessions {
   /** The agent has ended, and what runs beside it is ended now. */
   agentEnded(): void {
     this.#ended = true
+  }
+
+  /** Resolves when the hosts of ended commands have been told, or do not listen. */
+  async told(): Promise<void> {
+    await Promise.race([
+      Promise.all(this.#beside),
+      new Promise((late) => setTimeout(late, LAST_ENDS_MS).unref()),
+    ])
   }
 
   /** Joins a host to what it asked for; one that cannot be served is told. */
@@ -81,11 +93,18 @@ export class Sessions {
     if (terminal === undefined) {
       const program = new PipedProgram(exit)
       await program.start(argv, { env, cwd, input: true })
+      this.#follow(program.exited)
       program.join(peer, () => program.hangUp())
       return
     }
     const program = new TerminalProgram(exit)
     program.join(peer, terminal.size, () => program.hangUp())
     program.start(argv, { ...env, TERM: terminal.term || "dumb" }, cwd)
+    this.#follow(program.exited)
+  }
+
+  #follow(exited: Promise<number>): void {
+    this.#beside.add(exited)
+    void exited.then(() => this.#beside.delete(exited))
   }
 }

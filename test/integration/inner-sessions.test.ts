@@ -302,16 +302,28 @@ describe("the agent's own streams", () => {
       reason: "its agent does not run yet",
     })
     world.sessions.remember(world.launch("inherit"))
-    const host = await world.sh("echo ready; kill -STOP $$")
-    await host.sees("ready")
     world.sessions.agentEnded()
     expect(await (await world.sh("true")).ended).toMatchObject({
       kind: "fault",
       reason: "its agent has ended",
     })
-    // What is killed now is killed because of that.
-    host.send(FRAME.signal, { signal: "SIGHUP" })
-    host.vanish()
+  })
+
+  test("end commands with them: each host is told why before inner leaves, and a silent one delays it little", async () => {
+    await using world = await SessionWorld.create()
+    const piped = await world.sh("echo $$; exec sleep infinity")
+    const onTerminal = await world.shOnTerminal("echo $$; exec sleep infinity")
+    const pids = [await firstLine(piped), await firstLine(onTerminal)]
+    const silent = await world.sh("echo $$ >pid; exec cat /dev/zero", { reads: false })
+    const pidFile = join(world.folder.path, "pid")
+    await until(() => textOf(pidFile).endsWith("\n"))
+    world.sessions.agentEnded()
+    for (const pid of [...pids, Number(textOf(pidFile))]) process.kill(pid, "SIGKILL")
+    await world.sessions.told()
+    for (const host of [piped, onTerminal]) {
+      expect(await host.ended).toEqual({ kind: "exit", code: 137, agent_ended: true })
+    }
+    silent.vanish()
   })
 
   test("are joined as what they are: a window for a terminal, none for a task", async () => {
