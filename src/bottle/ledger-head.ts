@@ -30,32 +30,41 @@ const remembered = once(() =>
   }),
 )
 
-type Recalled = { head: LedgerHead | undefined } | { fault: LedgerFault }
+export type Recalled = { head: LedgerHead | undefined } | { fault: LedgerFault }
 
 /**
  * Remembers how far the ledger has come. Answers with a fault, and remembers nothing, when the ledger went back, has
- * another entry at the same number, or when what was remembered had been changed.
+ * another entry at the same number, or when what was remembered had been changed. `begun` is what was remembered before
+ * the gateway was asked, absent for now: of two commands at once the one with the older answer may come here last.
  */
 export async function rememberHead(
   state: State,
   head: LedgerHead,
+  begun?: Recalled,
 ): Promise<{ head: LedgerHead } | { fault: LedgerFault }> {
-  // Two commands may speak to one gateway at once: the older answer must not overwrite the newer one.
   using _ = await waitForLock(`${state.ledgerHead}.lock`, LOCK_WAIT_MS)
-  const before = await recallHead(state)
+  const now = await recallHead(state)
+  if ("fault" in now) return now
+  const before = begun ?? now
   if ("fault" in before) return before
-  const known = before.head
-  if (known !== undefined && head.seq < known.seq) {
-    const reason = `the ledger ends at entry ${head.seq} and had come to ${known.seq}: entries were removed`
-    return { fault: { seq: head.seq, reason } }
-  }
-  if (known !== undefined && head.seq === known.seq) {
-    if (head.hash === known.hash) return { head }
-    return { fault: { seq: head.seq, reason: "the entry is not the one that was there before" } }
-  }
+  const fault =
+    faultAfter(before.head, head) ?? (now.head?.seq === head.seq ? faultAfter(now.head, head) : undefined)
+  if (fault !== undefined) return { fault }
+  if (now.head !== undefined && head.seq <= now.head.seq) return { head: now.head }
   const mac = authenticate(await ledgerKey(state.home), state.identity, head)
   await writeDurably(state.ledgerHead, `${JSON.stringify({ version: 1, head, mac })}\n`)
   return { head }
+}
+
+/** What is wrong with a head that is told after another one was known. */
+function faultAfter(known: LedgerHead | undefined, head: LedgerHead): LedgerFault | undefined {
+  if (known === undefined || head.seq > known.seq) return undefined
+  if (head.seq < known.seq) {
+    const reason = `the ledger ends at entry ${head.seq} and had come to ${known.seq}: entries were removed`
+    return { seq: head.seq, reason }
+  }
+  if (head.hash === known.hash) return undefined
+  return { seq: head.seq, reason: "the entry is not the one that was there before" }
 }
 
 /** How far the ledger had come at the last contact; no head before the first one. */

@@ -1,5 +1,5 @@
 /** Remembers the ledger's head at each contact with a gateway, so that a ledger cut short later is found out. */
-import { rememberHead } from "../bottle/ledger-head.ts"
+import { recallHead, rememberHead } from "../bottle/ledger-head.ts"
 import type { State } from "../bottle/state-folder.ts"
 import type { LedgerHead } from "../policy/ledger.ts"
 import { BottleError } from "../runtime/error.ts"
@@ -10,7 +10,11 @@ export interface HeadKeeper {
   settled(): Promise<void>
 }
 
+/** Made before the gateway is asked: what is known by then is what its answers are held against. */
 export function headKeeper(state: State): HeadKeeper {
+  const begun = recallHead(state)
+  // Told when something is to be remembered.
+  begun.catch(() => {})
   let last: LedgerHead | undefined
   return {
     onHead: (head) => {
@@ -18,7 +22,7 @@ export function headKeeper(state: State): HeadKeeper {
     },
     settled: async () => {
       if (last === undefined || last.seq === 0) return
-      const result = await rememberHead(state, last)
+      const result = await rememberHead(state, last, await begun)
       if ("head" in result) return
       throw new BottleError({
         what: `The ledger of ${state.identity} is not the one it was`,

@@ -75,6 +75,29 @@ test("of heads that arrive at once the furthest stays", async () => {
   expect(await recallHead(state)).toEqual({ head: head(9) })
 })
 
+test("of two commands at once the older answer may come last, and is no fault", async () => {
+  using home = temporaryFolder()
+  using state = await createState(home.path, "dev-abc12")
+  await rememberHead(state, head(3))
+  const begun = await recallHead(state)
+  await rememberHead(state, head(9), begun)
+  expect(await rememberHead(state, head(5, "b"), begun)).toEqual({ head: head(9) })
+  expect(await recallHead(state)).toEqual({ head: head(9) })
+})
+
+test("a ledger that is behind what was known before it was asked is a fault, whoever else asked meanwhile", async () => {
+  using home = temporaryFolder()
+  using state = await createState(home.path, "dev-abc12")
+  await rememberHead(state, head(3))
+  const begun = await recallHead(state)
+  await rememberHead(state, head(9), begun)
+  for (const cut of [head(2), head(3, "b"), head(9, "b")]) {
+    expect(await rememberHead(state, cut, begun)).toMatchObject({ fault: { seq: cut.seq } })
+  }
+  expect(await rememberHead(state, head(5), await recallHead(state))).toMatchObject({ fault: { seq: 5 } })
+  expect(await recallHead(state)).toEqual({ head: head(9) })
+})
+
 test("a damaged key is an error and is not replaced by a new one", async () => {
   using home = temporaryFolder()
   using state = await createState(home.path, "dev-abc12")
