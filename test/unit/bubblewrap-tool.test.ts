@@ -201,6 +201,51 @@ fi
   )
 })
 
+test.each([
+  ["a folder", "../private"],
+  ["a file", "../private/key.conf"],
+  ["a package's folder", "node_modules/agent"],
+])("a launcher that names %s of the home gets nothing of it", (_, file) => {
+  using at = home({
+    "pnpm/agent": `#!/bin/sh\nbasedir=$(dirname "$0")\nexec sh "$basedir/${file}" "$@"\n`,
+    "pnpm/node_modules/agent/cli.js": "",
+    "private/key.conf": "secret",
+  })
+  const { why, next } = fault(() => find("agent", at, "pnpm"))
+  expect(why).toContain("no file of a package")
+  expect(next).toContain("by its own path")
+})
+
+test.each([
+  ["relative to itself", "$ORIGIN/../private"],
+  ["by its path", "HOME/private"],
+])("a file that is no library is not taken for one that a binary needs, found %s", (_, runpath) => {
+  using at = home({ "private/key.conf": "secret" })
+  const folder = runpath.replace("HOME", at.path)
+  mkdirSync(join(at.path, "bin"))
+  const tool = elfFile({ needed: ["key.conf"], runpath: folder })
+  writeFileSync(join(at.path, "bin/tool"), tool, { mode: 0o755 })
+  expect(Object.values(view(find("tool", at, "bin"), at))).not.toContain("private/key.conf")
+})
+
+test("a file that is no loader is not taken for a binary's", () => {
+  using at = home({ "private/key.conf": "secret" })
+  const loader = join(at.path, "private/key.conf")
+  writeFileSync(join(at.path, "tool"), elfFile({ loader }), { mode: 0o755 })
+  expect(fault(() => find("tool", at, ".")).why).toContain(loader)
+})
+
+test("a virtual environment's packages are not looked for behind a link", () => {
+  using at = home({
+    "venv/bin/python": "-> /usr/bin/env",
+    "venv/lib/python3.12": "-> HOME/private",
+    "venv/pyvenv.cfg": "home = /usr/bin\n",
+    "private/key.conf": "secret",
+  })
+  const tool = findTool(join(at.path, "venv/bin/python"), {})
+  expect(Object.values(view(tool, at))).not.toContain("private")
+})
+
 test("a virtual environment is put together from its packages, without its configuration of pip", () => {
   using at = home({
     ".local/bin/aider": "-> ../pipx/venvs/aider/bin/aider",

@@ -19,18 +19,23 @@ const LIBRARIES_MAX = 500
 export function librariesOf(roots: readonly string[], isSystem: (path: string) => boolean): Library[] {
   const found = new Map<string, Library>()
   const inherited: Folder[] = []
-  const pending = roots.map((path) => ({ path, relative: true, inherited }))
+  const pending = roots.flatMap((path) => {
+    const elf = readElf(path)
+    return elf === undefined ? [] : [{ elf, path, relative: true, inherited }]
+  })
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const elf = readElf(next.path)
-    if (elf === undefined) continue
+    const { elf } = next
     // DT_RPATH of a program counts for its libraries too; DT_RUNPATH does not, and then finds nothing more here.
     const folders = [...searchFolders(elf, next.path, next.relative), ...next.inherited]
     for (const name of elf.needed) {
       const library = lookUp(name, folders)
       if (library === undefined || found.has(library.path) || isSystem(library.real)) continue
       if (found.size >= LIBRARIES_MAX) return [...found.values()]
+      // A program may name any file of any folder, a key among them, and none but libraries are brought along for it.
+      const own = readElf(library.path)
+      if (own === undefined) continue
       found.set(library.path, library)
-      pending.push({ path: library.path, relative: library.relative, inherited: folders })
+      pending.push({ elf: own, path: library.path, relative: library.relative, inherited: folders })
     }
   }
   return [...found.values()]

@@ -23,9 +23,13 @@ export function environmentOf(path: string): VirtualEnvironment | undefined {
   const libraries = ["lib", "lib64"].flatMap((lib) => {
     // lib64 is a link to lib where both are one.
     if (lib === "lib64" && !isRealFolder(join(folder, lib))) return []
-    return namesIn(join(folder, lib))
-      .filter((name) => /^python\d+\.\d+t?$/.test(name))
-      .map((name) => join(lib, name))
+    return (
+      namesIn(join(folder, lib))
+        .filter((name) => /^python\d+\.\d+t?$/.test(name))
+        .map((name) => join(lib, name))
+        // No tool that makes environments makes a link of it, and a link could lead anywhere.
+        .filter((library) => isRealFolder(join(folder, library)))
+    )
   })
   return { folder, configuration, libraries }
 }

@@ -3,7 +3,7 @@
  * read-only with what it needs and no more. What is in /usr is seen anyway. For the rest a folder of its own is made
  * up below /opt/bottle/tools, so that neither the user's name nor a folder that holds more than programs gets in.
  */
-import { closeSync, existsSync, openSync, readSync, realpathSync } from "node:fs"
+import { closeSync, existsSync, openSync, readSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, relative, resolve } from "node:path"
 import { BottleError } from "../../runtime/error.ts"
 import type { HostEnv } from "../../runtime/home.ts"
@@ -154,6 +154,14 @@ class Toolbox {
     if (launched.program === undefined) return this.#command(findProgram(path, this.#env), depth + 1)
     const runner = this.#command(findProgram(launched.program, this.#env), depth + 1)
     const real = realOf(path, program)
+    // Launchers of this form are written for packages; whoever wrote this one chose the path, and may have chosen any.
+    if (packageFolderOf(path) === undefined || !statSync(real).isFile()) {
+      throw new BottleError({
+        what: `\`${program.path}\` cannot be taken into a sandbox`,
+        why: `it is a launcher, and ${path}, which it starts, is no file of a package`,
+        next: "Give the program that it starts, by its own path",
+      })
+    }
     return { words: [...runner.words, this.#placeFile({ path, real }, [])], pinned: false }
   }
 
@@ -218,7 +226,8 @@ class Toolbox {
     const loader = readElf(program.real)?.loader
     if (loader === undefined) return
     const real = existsSync(loader) ? realpathSync(loader) : undefined
-    if (real === undefined) {
+    // A program may name any file as its loader; one that is none would come along for nothing.
+    if (real === undefined || !statSync(real).isFile() || !isElf(headOf(real))) {
       throw new BottleError({
         what: `\`${program.path}\` cannot be run on this machine`,
         why: `it was built for a system whose loader is ${loader}, and there is none here`,
