@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import type { ControlStreams } from "../../gateway/control-client.ts"
 import { readBounded } from "../../runtime/durable-file.ts"
 import { BottleError, reasonOf } from "../../runtime/error.ts"
-import { ownerAlive, type ProcessOwner } from "../../runtime/process-owner.ts"
+import { currentOwner, ownerAlive, type ProcessOwner } from "../../runtime/process-owner.ts"
 import type { Places } from "./places.ts"
 
 /** Largest note of a process, in bytes */
@@ -26,8 +26,20 @@ const O_PATH = 0o10000000
 export async function keeperOf({ owner }: Places): Promise<ProcessOwner | undefined> {
   const content = await readBounded(owner, OWNER_MAX)
   if (content === undefined) return undefined
-  const named = JSON.parse(content.toString()) as ProcessOwner
-  return (await ownerAlive(named)) ? named : undefined
+  const named = ownerIn(content)
+  return named !== undefined && (await ownerAlive(named)) ? named : undefined
+}
+
+/** One that lives has written its name whole; after a power cut the file may be empty, and nobody lives. */
+function ownerIn(content: Buffer): ProcessOwner | undefined {
+  try {
+    const named = JSON.parse(content.toString()) as ProcessOwner
+    const { pid, start_time, boot_id, pid_namespace } = named
+    const texts = [start_time, boot_id, pid_namespace].every((text) => typeof text === "string")
+    return Number.isSafeInteger(pid) && pid > 1 && texts ? named : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Resolves when that process is gone, with false when it is still there after `withinMs`. */
@@ -44,6 +56,13 @@ export async function untilGone(owner: ProcessOwner, withinMs: number): Promise<
 export async function endKeeper(places: Places): Promise<void> {
   const owner = await keeperOf(places)
   if (owner === undefined) return
+  if (owner.pid_namespace !== (await currentOwner()).pid_namespace) {
+    throw new BottleError({
+      what: `Could not end ${places.state.identity}`,
+      why: `it was started in another container, and process ${owner.pid} is somebody else here`,
+      next: "Run this where it was started",
+    })
+  }
   kill(owner, "SIGTERM")
   if (await untilGone(owner, END_WITHIN_MS)) return
   kill(owner, "SIGKILL")
