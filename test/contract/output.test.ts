@@ -35,17 +35,21 @@ onEveryBackend((world) => {
     })
   }
 
-  test("a program that is not there ends with its name and what to do, and leaves nothing", async () => {
-    const { home } = world()
-    world().manifest("absent")
-    const path = `${home}/bottles/absent.md`
-    await Bun.write(path, (await Bun.file(path).text()).replace("[bash]", "[no-such-program]"))
-    const result = await world().start("true", { agent: "absent" })
-    expect(result).toMatchObject({ code: 1, stdout: "" })
-    expect(result.stderr).toContain("no-such-program")
-    expect(result.stderr).toMatch(/^ {2}next \S/m)
-    expect(await world().remains()).toEqual(NOTHING)
-  })
+  const unusable: [string, string][] = [
+    ["a program that is not there", "no-such-program"],
+    ["a file that is no program", "/etc/hostname"],
+  ]
+  for (const [what, program] of unusable) {
+    test(`${what} ends the start with its name and what to do, and leaves nothing`, async () => {
+      const path = `${world().home}/bottles/sh.md`
+      await Bun.write(path, (await Bun.file(path).text()).replace("[bash]", `[${program}]`))
+      const result = await world().start("true")
+      expect(result).toMatchObject({ code: 1, stdout: "" })
+      expect(result.stderr).toContain(program)
+      expect(result.stderr).toMatch(/^ {2}next \S/m)
+      expect(await world().remains()).toEqual(NOTHING)
+    })
+  }
 
   test("stdout is what the agent wrote, byte for byte, and stderr has the rest", async () => {
     const script =

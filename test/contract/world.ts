@@ -104,8 +104,14 @@ export interface World extends AsyncDisposable {
 
 /** An agent that stays until it is ended. */
 export const STAY = "exec sleep infinity"
-/** Stays, and runs its traps at once: bash puts them off while it waits for a program in the foreground. */
-export const WAIT = "sleep infinity & while :; do wait; done"
+/**
+ * Stays, and runs its traps: bash puts them off while a program runs in the foreground, and loses a signal that comes
+ * while it is about to `wait`, or runs the trap of that same signal.
+ */
+export const WAIT = "exec 9<> <(:); while :; do read -rt 0.05 -u 9 _; done"
+/** The same for an agent that calls `changed` when its window's size has changed. */
+export const WATCH_SIZE =
+  'trap resized=1 WINCH; exec 9<> <(:); while :; do [ "$resized" ] && resized= && changed; read -rt 0.05 -u 9 _; done'
 /** An agent on a terminal that answers each line, and ends on `exit N`. */
 export const ECHO =
   'stty -echo; echo ready; while read -r word n; do [ "$word" = exit ] && exit $n; echo "got $word"; done'
