@@ -35,6 +35,8 @@ const DAEMON_ANSWER_MS = 10_000
 const EMPTY_AFTER_MS = 5000
 /** Without a sandbox after a load, the tokens are forgotten after this, in milliseconds. */
 const ORPHAN_AFTER_MS = 120_000
+/** Longest reason of an end in the ledger, in characters. */
+const REASON_MAX = 512
 /** The steps of a start follow each other at once; a host that was killed between two takes none, in milliseconds. */
 const NEXT_STEP_WITHIN_MS = 30_000
 
@@ -137,7 +139,8 @@ export class Gateway {
   async end(reason: string): Promise<void> {
     if (this.#ending) return
     this.#ending = true
-    this.#recorder.record({ by: "init", kind: "gateway-end", data: { reason } })
+    // It may quote the sandbox, and the ledger's readers take no longer one.
+    this.#recorder.record({ by: "init", kind: "gateway-end", data: { reason: reason.slice(0, REASON_MAX) } })
     this.#forget()
     await Promise.all(this.#daemons.map((daemon) => daemon.stop(DAEMON_GRACE_MS)))
     for (const timer of [...this.#timers, this.#nextStep]) clearTimeout(timer)
@@ -149,7 +152,11 @@ export class Gateway {
 
   /** Ends the agent at once, and then everything else; the reason stands in the ledger. */
   async stop(reason: string): Promise<void> {
-    this.#recorder.record({ by: "init", kind: "agent-stopped", data: { reason: reason.slice(0, 512) } })
+    this.#recorder.record({
+      by: "init",
+      kind: "agent-stopped",
+      data: { reason: reason.slice(0, REASON_MAX) },
+    })
     await this.#sandbox.stop(0)
     await this.end(reason)
   }
@@ -296,7 +303,11 @@ export class Gateway {
     this.#notes.forgetExit()
     const { pid } = await this.#sandbox.ask({ type: "launch", launch, since }, "started")
     this.#state = "running"
-    this.#recorder.record({ by: "inner", kind: "agent-start", data: { program: launch.argv[0] ?? "" } })
+    this.#recorder.record({
+      by: "inner",
+      kind: "agent-start",
+      data: { program: (launch.argv[0] ?? "").slice(0, 1024) },
+    })
     return { type: "launched", pid, head: this.#recorder.head }
   }
 

@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { createConnection } from "node:net"
 import { dirname, join } from "node:path"
 import type { ControlClient } from "../../src/gateway/control-client.ts"
-import type { LedgerEntry } from "../../src/policy/ledger.ts"
+import { type LedgerEntry, ledgerEntry } from "../../src/policy/ledger.ts"
 import type { Launch } from "../../src/policy/wire/lifeline.ts"
 import { readLines } from "../../src/runtime/lines.ts"
 import { run } from "../../src/runtime/spawn.ts"
@@ -246,6 +246,19 @@ describe("the lifeline", () => {
       inner.socket.write(`${line}\n`)
       expect(await init.gateway.ended).toBe(0)
     }
+  })
+
+  test("a hostile line that is quoted in the ledger leaves it readable to its end", async () => {
+    await using init = await startInitGateway()
+    using inner = await init.inner()
+    await init.load()
+    inner.socket.write(`${JSON.stringify({ type: "hello", version: 1, ["x".repeat(100_000)]: 1 })}\n`)
+    await init.gateway.ended
+    const lines = readFileSync(join(init.folder, "notes/ledger/ledger-000001.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+    const kinds = lines.map((line) => ledgerEntry().parse(JSON.parse(line)).kind)
+    expect(kinds.at(-1)).toBe("gateway-end")
   })
 })
 
