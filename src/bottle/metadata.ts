@@ -87,9 +87,14 @@ export const metadata = once(() =>
 
 export type Metadata = z.infer<ReturnType<typeof metadata>>
 
-/** Text of the file. The value is checked first, so that nothing is written which could not be read back. */
+/**
+ * Text of the file. The value is checked first, so that nothing is written which could not be read back; but not while
+ * the bottle is starting: a start is in a hurry, writes once more before its agent exists, and is taken back when that
+ * fails.
+ */
 export function formatMetadata(value: Metadata): string {
-  return `${JSON.stringify(metadata().parse(value), null, 2)}\n`
+  const checked = value.phase === "starting" ? value : metadata().parse(value)
+  return `${JSON.stringify(checked, null, 2)}\n`
 }
 
 /** Reads the file's text. `file` is its path, for messages. */

@@ -73,15 +73,22 @@ export async function startBottle(
   const { state, metadata, keep } = await begun
   const { control: client, written, tried } = await asked.promise
   await using control: ControlClient = client
-  await scope.phase("wall", async () => judgeWall(await whileAlive(sandbox, scope.signal, tried)))
-  await scope.phase("files", () => whileAlive(sandbox, scope.signal, written))
-  await whileAlive(sandbox, scope.signal, sandbox.joined)
+  // Written before the agent exists, so that its work is never taken for nothing.
+  const noted = writeMetadata(state, { ...metadata, images: sandbox.images, phase: "running" })
+  noted.catch(() => {})
+  try {
+    await scope.phase("wall", async () => judgeWall(await whileAlive(sandbox, scope.signal, tried)))
+    await scope.phase("files", () => whileAlive(sandbox, scope.signal, written))
+    await whileAlive(sandbox, scope.signal, sandbox.joined)
+  } finally {
+    // Whatever is taken back is not written at the same time.
+    await Promise.allSettled([noted])
+  }
+  await noted
   const remembered = keep.settled()
   remembered.catch(() => {})
   // A ledger that was cut short while the bottle was kept is found out before anything goes on in it.
   if (prepared.spec.resume !== undefined) await remembered
-  // Written before the agent exists, so that its work is never taken for nothing.
-  await writeMetadata(state, { ...metadata, images: sandbox.images, phase: "running" })
   await scope.phase("agent", () =>
     whileAlive(
       sandbox,

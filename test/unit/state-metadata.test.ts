@@ -47,6 +47,6 @@ test("text that is not an object, or not JSON, is a fault that people can read",
 })
 
 test("what could not be read back is not written", async () => {
-  const value = await someMetadata(ID, { started_at: "yesterday" })
+  const value = await someMetadata(ID, { started_at: "yesterday", phase: "running" })
   expect(() => formatMetadata(value)).toThrow()
 })
