@@ -1,7 +1,8 @@
 """What an agent leaves in its folders for whoever reads, copies or removes them after it."""
 import stat
 
-DEEP = 1500
+# Deeper than a path can be long: 4096 bytes (limits.h).
+DEEP = 900
 
 
 def trap(name, make):

@@ -143,7 +143,7 @@ forEachCaller((caller) => {
     test("holds every connection that its relay takes, and neither gateway nor user waits for it", async () => {
       const told = watch(join(bottle.dir, "workspace"))
       const held = once(told, "change")
-      const holding = bottle.attack("gateway.py", "hold_connections", { port: EGRESS_PORT, count: 3000 })
+      const holding = bottle.attack("gateway.py", "hold_connections", { port: EGRESS_PORT, count: 2200 })
       const { world } = caller()
       await Promise.race([held, holding])
       told.close()

@@ -83,10 +83,10 @@ forEachCaller((caller) => {
       ["the sandbox has capabilities", "sandbox", " --cap-drop ALL", " --cap-add ALL", "CapBnd"],
       ["the sandbox's system calls are not filtered", "sandbox", " --seccomp", " --sync-fd", "Seccomp"],
       [
-        "the sandbox has none of the gateway's sockets",
+        "the sandbox has another folder in the place of the gateway's",
         "sandbox",
-        " /run/bottle/sock --remount-ro",
-        " /run/other --remount-ro",
+        " --remount-ro /run/bottle",
+        " --tmpfs /run/bottle/sock/egress --remount-ro /run/bottle",
         "gateway",
       ],
       ["the gateway may not listen", "daemon", " --bind", " --ro-bind", "gateway"],
