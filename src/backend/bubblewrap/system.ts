@@ -80,25 +80,29 @@ export function systemPrograms(root = "/"): Mount[] {
 
 /** What the host has of these names below /etc, and everybody may read. */
 export function etcMounts(root: string, names: readonly string[]): Mount[] {
+  const present = namesOfEtc(root)
   return names
-    .flatMap((name) => namesLike(root, name))
+    .flatMap((name) => namesLike(present, name))
     .flatMap((name) => {
       const mount = etcMount(root, name)
       return mount === undefined ? [] : [mount]
     })
 }
 
-/** The names below /etc that a pattern stands for. */
-function namesLike(root: string, name: string): string[] {
-  if (!name.includes("*")) return [name]
-  const [start, end] = name.split("*") as [string, string]
+function namesOfEtc(root: string): ReadonlySet<string> {
   try {
-    const names = readdirSync(join(root, "etc"))
-    const long = start.length + end.length
-    return names.filter((one) => one.length >= long && one.startsWith(start) && one.endsWith(end)).sort()
+    return new Set(readdirSync(join(root, "etc")).sort())
   } catch {
-    return []
+    return new Set()
   }
+}
+
+/** The names that a pattern stands for. Most machines have half of the list: what is not there is not asked for. */
+function namesLike(present: ReadonlySet<string>, name: string): string[] {
+  if (!name.includes("*")) return present.has(name.split("/")[0] ?? "") ? [name] : []
+  const [start, end] = name.split("*") as [string, string]
+  const long = start.length + end.length
+  return [...present].filter((one) => one.length >= long && one.startsWith(start) && one.endsWith(end))
 }
 
 /** undefined when it is not there, leads elsewhere, or is not for everyone to read. */
