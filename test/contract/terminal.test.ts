@@ -42,7 +42,7 @@ onEveryBackend((world) => {
     })
 
     test("sees the size of the window, and each change of it", async () => {
-      const script = `changed() { echo "size $(stty size)."; }; changed; ${WATCH_SIZE}`
+      const script = `changed() { echo "size $(stty size)."; }; ${WATCH_SIZE}`
       await using terminal = world().terminal(script)
       await terminal.sees("size 40 120.")
       terminal.resize(91, 33)
@@ -100,7 +100,7 @@ onEveryBackend((world) => {
     })
 
     test("and coming back shows the screen of an agent that draws when it is told to", async () => {
-      const script = `changed() { echo "the whole screen at $(stty size)"; }; echo ready; ${WATCH_SIZE}`
+      const script = `changed() { echo "ready, the whole screen at $(stty size)"; }; ${WATCH_SIZE}`
       const identity = await startAndLeave(world(), script)
       await using again = world().onTerminal("attach", identity)
       await again.sees("the whole screen at 40 120")
