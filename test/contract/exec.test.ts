@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import type { StreamingProcess } from "../../src/runtime/spawn.ts"
-import { DETACH, onEveryBackend, STAY } from "./world.ts"
+import { CANARY, DETACH, onEveryBackend, STAY } from "./world.ts"
 
 const MIB = 2 ** 20
 
@@ -22,12 +22,12 @@ onEveryBackend((world) => {
 
   describe("a command beside the agent", () => {
     test("is the agent's user in its workspace, with its environment and nothing of the caller's", async () => {
-      const identity = await world().detached(`export LATER=1; ${STAY}`)
+      const identity = await world().detached(STAY)
       const seen = await world().inside(
         identity,
-        "id -u; pwd; echo $HOME $HTTPS_PROXY ${CONTRACT_CANARY-none}",
+        `id -u; pwd; echo $HOME $HTTPS_PROXY; printenv ${CANARY.name} || echo none`,
       )
-      expect(seen).toBe("1000\n/workspace\n/home/agent http://127.0.0.1:9099 none")
+      expect(seen).toBe("1000\n/workspace\n/home/agent http://127.0.0.1:9099\nnone")
     })
 
     test("keeps its outputs apart, byte for byte, and passes its status on", async () => {
@@ -79,11 +79,10 @@ onEveryBackend((world) => {
     test("runs beside others, each with its own streams and status", async () => {
       const identity = await world().detached(STAY)
       const commands = Array.from({ length: 8 }, () => spawned(identity, "read n; echo got $n; exit $n"))
+      const outputs = commands.map((command) => bytes(command.stdout))
       for (const [i, { stdin }] of commands.entries()) stdin.end(`${i}\n`)
-      for (const [i, command] of commands.entries()) {
-        expect((await bytes(command.stdout)).toString()).toBe(`got ${i}\n`)
-        expect(await command.exited).toBe(i)
-      }
+      expect(await Promise.all(commands.map((command) => command.exited))).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+      expect((await Promise.all(outputs)).map(String)).toEqual(commands.map((_, i) => `got ${i}\n`))
     })
   })
 
@@ -118,7 +117,7 @@ onEveryBackend((world) => {
       const make =
         "mkdir -p tree/deep; seq 1 99999 >tree/deep/file; chmod 750 tree/deep; ln -s deep/file tree/link"
       const identity = await world().detached(`${make}; : >made; ${STAY}`)
-      await world().inside(identity, "until [ -e made ]; do sleep 0.05; done")
+      await world().until(identity, "[ -e made ]")
       await using out = spawned(identity, "tar -C tree -c .")
       await using back = spawned(identity, "mkdir copy; tar -C copy -x")
       out.stdout.pipe(back.stdin)
@@ -192,9 +191,9 @@ onEveryBackend((world) => {
       const identity = await world().detached(STAY)
       const script = "stty size; echo term=$TERM; stty raw -echo; echo ready; head -c 4 | od -An -tx1; exit 7"
       await using terminal = world().onTerminal("exec", identity, "--", "bash", "-c", script)
-      await terminal.sees("40 120")
-      await terminal.sees("term=xterm-256color")
-      await terminal.sees("ready")
+      const seen = await terminal.sees("ready")
+      expect(seen).toContain("40 120")
+      expect(seen).toContain("term=xterm-256color")
       terminal.type(`${DETACH}\u0003\u001a`)
       await terminal.sees("1c 64 03 1a")
       expect(await terminal.exited).toBe(7)
@@ -234,18 +233,13 @@ onEveryBackend((world) => {
         .catch(() => {})
       expect(await command.exited).toBe(137)
       expect((await errors).toString()).toContain(`The agent of ${identity} ended, and the command with it`)
-      await ended(identity)
+      await world().ended(identity)
       const refused = await world().bottle("exec", identity, "--", "true")
       expect(refused).toMatchObject({ code: 1, stdout: "" })
       expect(refused.stderr).toContain(`${identity} does not run`)
       expect(refused.stderr).toContain(`bottle resume ${identity}`)
     })
   })
-
-  /** Waits until the agent's end is known. */
-  async function ended(identity: string): Promise<void> {
-    while (!(await world().ok("list", "active")).includes(`${identity}\tsh\t\tended`));
-  }
 })
 
 /** The most memory that a process has had, in bytes; 0 for one that has ended. */
