@@ -176,6 +176,25 @@ onEveryBackend((world) => {
       await joined(terminal)
     })
 
+    test("attach to one that does a task without a terminal is refused, and the task goes on", async () => {
+      await using child = world().spawn("echo works; until [ -e /tmp/go ]; do sleep 0.05; done; echo done")
+      let written = ""
+      const begun = Promise.withResolvers<void>()
+      child.stderr.resume()
+      child.stdout.on("data", (chunk: Buffer) => {
+        written += chunk.toString()
+        begun.resolve()
+      })
+      await begun.promise
+      const identity = await onlyIdentity()
+      await using terminal = world().onTerminal("attach", identity)
+      await terminal.sees("its agent does one task, without a terminal")
+      expect(await terminal.exited).toBe(1)
+      await world().inside(identity, ": >/tmp/go")
+      expect(await child.exited).toBe(0)
+      expect(written).toBe("works\ndone\n")
+    })
+
     test("attach to one that ended, or never was, says so", async () => {
       const identity = await world().detached("exit 0")
       await world().ended(identity)

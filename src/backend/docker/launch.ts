@@ -200,9 +200,18 @@ async function withItsWords(error: unknown, sidecars: string): Promise<unknown> 
   return new BottleError({ what, why: [why, ...shown].join("\n"), next, exitCode, cause: error })
 }
 
-/** Joins the terminal of a running agent. */
-export function attachBottle(identity: string, leave: AbortSignal): Promise<SessionEnd> {
+/** Joins the terminal of a running agent. Throws a BottleError when it has none: docker would leave its user no key to go. */
+export async function attachBottle(identity: string, leave: AbortSignal): Promise<SessionEnd> {
   const { agent } = namesOf(identity)
+  const format = "{{.Config.Tty}}"
+  const tty = await docker("look at the agent", ["inspect", "--type", "container", "--format", format, agent])
+  if (tty.trim() !== "true") {
+    throw new BottleError({
+      what: `Could not join ${identity}`,
+      why: "its agent does one task, without a terminal",
+      next: `See what it did: bottle log ${identity}`,
+    })
+  }
   return endOf(agent, withUser(["docker", "attach", "--detach-keys", DETACH_KEYS, agent], leave))
 }
 
