@@ -20,7 +20,7 @@ const TERM_MAX = 64
 export default defineCommand({
   meta: {
     name: "bottle exec",
-    description: "Run a command, named after --, beside a running agent",
+    description: "Run a command beside an agent: bottle exec <identity> -- command",
   },
   args: { identity: { type: "positional", required: true, description: "as `bottle list active` shows it" } },
   async run({ args, rawArgs }) {
