@@ -58,7 +58,7 @@ export async function launchBottle(
   session.catch(() => {})
   await scope.phase("gateway", async () => {
     try {
-      await load(streams)
+      await unlessInterrupted(load(streams), scope.signal)
     } catch (error) {
       user.abort()
       throw scope.signal.aborted ? error : withItsWords(error, places)
@@ -70,6 +70,20 @@ export async function launchBottle(
     joined,
     session,
     leave: () => user.abort(),
+  }
+}
+
+/** A keeper that does not answer is not waited for by whoever has changed their mind. */
+async function unlessInterrupted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const interrupted = Promise.withResolvers<never>()
+  const interrupt = () => interrupted.reject(signal.reason)
+  signal.addEventListener("abort", interrupt, { once: true })
+  if (signal.aborted) interrupt()
+  try {
+    await Promise.race([work, interrupted.promise])
+  } finally {
+    signal.removeEventListener("abort", interrupt)
+    work.catch(() => {})
   }
 }
 
