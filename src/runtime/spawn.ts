@@ -125,18 +125,20 @@ export async function run(argv: readonly string[], request: RunRequest = {}): Pr
   return { code, stdout: stdout.text(), stderr: stderr.text() }
 }
 
-interface OwnSession {
+export interface SignalsOfItsOwn {
   /** Out of reach of the keys that the terminal turns into signals: those are for its parent to pass on */
   ownSession?: boolean
+  /** What ends it when aborted, for a program that would pass SIGTERM on; absent is SIGTERM, then SIGKILL */
+  endBy?: "SIGKILL"
 }
 
 /** Runs a program on the user's own terminal and hands back its exit status. */
 export async function spawnInherit(
   argv: readonly string[],
-  request: SpawnRequest & OwnSession = {},
+  request: SpawnRequest & SignalsOfItsOwn = {},
 ): Promise<number> {
   const child = start(argv, request, { stdio: "inherit", detached: request.ownSession === true })
-  const stopper = new Stopper(child)
+  const stopper = new Stopper(child, undefined, request.endBy)
   const unlisten = onAbort(request.signal, () => stopper.stop())
   try {
     const code = await exitOf(child, argv, request)
@@ -151,13 +153,13 @@ export async function spawnInherit(
 /** Starts a program with open pipes; whoever starts it ends it, best by `await using`. */
 export function spawnStreaming(
   argv: readonly string[],
-  request: SpawnRequest & OwnSession = {},
+  request: SpawnRequest & SignalsOfItsOwn = {},
 ): StreamingProcess {
   const child = start(argv, request, {
     stdio: ["pipe", "pipe", "pipe"],
     detached: request.ownSession === true,
   })
-  const stopper = new Stopper(child)
+  const stopper = new Stopper(child, undefined, request.endBy)
   const unlisten = onAbort(request.signal, () => stopper.stop())
   const exited = exitOf(child, argv, request).finally(() => {
     stopper.clear()
@@ -253,17 +255,19 @@ class Stopper {
   stopped = false
   readonly #child: ChildProcess
   readonly #graceMs: number
+  readonly #first: NodeJS.Signals
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(child: ChildProcess, graceMs = KILL_GRACE_MS) {
+  constructor(child: ChildProcess, graceMs = KILL_GRACE_MS, first: NodeJS.Signals = "SIGTERM") {
     this.#child = child
     this.#graceMs = graceMs
+    this.#first = first
   }
 
   stop(): void {
     if (this.stopped) return
     this.stopped = true
-    this.#child.kill("SIGTERM")
+    this.#child.kill(this.#first)
     this.#timer = setTimeout(() => this.#child.kill("SIGKILL"), this.#graceMs)
   }
 

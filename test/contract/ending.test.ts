@@ -40,6 +40,33 @@ onEveryBackend((world) => {
     }
   })
 
+  describe("bottle itself, gone while the agent does a task,", () => {
+    const ends: [NodeJS.Signals, number][] = [
+      ["SIGHUP", 129],
+      ["SIGKILL", 137],
+    ]
+    for (const [signal, status] of ends) {
+      test(`by ${signal}, leaves it to its work, listed and ready to be stopped`, async () => {
+        const script =
+          "echo works; until [ -e /tmp/go ]; do echo tick; sleep 0.05; done; echo done >note; sleep infinity"
+        {
+          await using bottle = world().spawn(script, { args: ["--profile"] })
+          const [out, said] = [new Heard(bottle.stdout), new Heard(bottle.stderr)]
+          await Promise.all([out.until((text) => text.startsWith("works\n")), said.until(STARTED)])
+          process.kill(bottle.pid, signal)
+          expect(await bottle.exited).toBe(status)
+        }
+        const [backend, identity = "none", , services] = (await world().ok("list", "active")).split("\t")
+        expect([backend, services]).toEqual([world().kind.backend, "agent,egress"])
+        await world().inside(identity, ": >/tmp/go")
+        await world().until(identity, "[ -s /workspace/note ]")
+        const stopped = await world().bottle("stop", identity)
+        expect(keptIdentity(stopped)).toBe(identity)
+        expect((await world().remains()).running).toEqual([])
+      })
+    }
+  })
+
   describe("a bottle started with --detach", () => {
     test("tells its identity on stdout alone, and goes without a trace when stopped", async () => {
       const started = await world().start(STAY, { args: ["--detach"] })

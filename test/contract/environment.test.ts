@@ -37,6 +37,24 @@ onEveryBackend((world) => {
     expect((await world().start(script)).stdout).toBe("looked\n")
   })
 
+  test("what is asked at start is hidden as it is typed, and reaches the agent alone", async () => {
+    world().manifest("sh", 'env: { PASSWORD: "?Database password" }')
+    const secret = fresh("typed")
+    await using terminal = world().terminal(
+      "stty -echo; printf 'has %s' $(printenv PASSWORD | wc -c); sleep infinity; :",
+    )
+    await terminal.sees("Database password (PASSWORD):")
+    terminal.type(`${secret}\r`)
+    expect(await terminal.sees(`has ${secret.length + 1}`)).not.toContain(secret)
+    const [, identity = "none"] = (await world().ok("list", "active")).split("\t")
+    await world().until(identity, "pgrep -x sleep >/dev/null")
+    const having = allProcesses().filter((pid) => {
+      const said = `${read(`/proc/${pid}/environ`)}${read(`/proc/${pid}/cmdline`)}`
+      return said.includes(secret)
+    })
+    expect(having.map((pid) => described(pid)?.args.split(" ").at(-1))).toEqual([":", "infinity"])
+  })
+
   describe("a bottle with secrets", () => {
     const token = fresh("token")
     const fromHost = fresh("host")

@@ -111,7 +111,7 @@ export const STAY = "exec sleep infinity"
 export const WAIT = "exec 9<> <(:); while :; do read -rt 0.05 -u 9 _; done"
 /** The same for an agent that calls `changed` at first, and when its window's size has changed. */
 export const WATCH_SIZE =
-  "trap resized=1 WINCH; resized=1; exec 9<> <(:); while :; do [ \"$resized\" ] && resized= && changed; read -rt 0.05 -u 9 _; done"
+  'trap resized=1 WINCH; resized=1; exec 9<> <(:); while :; do [ "$resized" ] && resized= && changed; read -rt 0.05 -u 9 _; done'
 /** An agent on a terminal that answers each line, and ends on `exit N`. */
 export const ECHO =
   'stty -echo; echo ready; while read -r word n; do [ "$word" = exit ] && exit $n; echo "got $word"; done'

@@ -4,7 +4,7 @@ import { ensureImages } from "../../image/ensure.ts"
 import { showable } from "../../policy/denial.ts"
 import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
-import { lastLines, run, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
+import { lastLines, run, type SignalsOfItsOwn, spawnInherit, spawnStreaming } from "../../runtime/spawn.ts"
 import type { LaunchScope, Sandbox, SandboxPlan, Session, SessionEnd } from "../types.ts"
 import { composeProject, PROXY_VARIABLES } from "./compose.ts"
 import { askDocker, compose, docker } from "./docker.ts"
@@ -216,9 +216,9 @@ export async function attachBottle(identity: string, leave: AbortSignal): Promis
 }
 
 /** The user's part in a session, with docker's own exit status; that it was left is no failure of it. */
-async function withUser(argv: string[], leave: AbortSignal, ownSession = false): Promise<number> {
+async function withUser(argv: string[], leave: AbortSignal, signals: SignalsOfItsOwn = {}): Promise<number> {
   try {
-    return await spawnInherit(argv, { signal: leave, ownSession })
+    return await spawnInherit(argv, { signal: leave, ...signals })
   } catch (error) {
     if (!leave.aborted) throw error
     return 0
@@ -258,8 +258,10 @@ async function startAgent(
   }
   const attach =
     mode === "terminal" ? ["--attach", "--interactive", "--detach-keys", DETACH_KEYS] : ["--attach"]
-  // Without a terminal docker passes on every signal that it gets, and so do we: Ctrl-C would count twice.
-  return withUser(["docker", "start", ...attach, container], leave, mode === "task")
+  // Without a terminal docker passes on every signal that it gets, and so do we: Ctrl-C would count twice, and what ends
+  // docker when its user leaves would end the agent too.
+  const signals: SignalsOfItsOwn = mode === "task" ? { ownSession: true, endBy: "SIGKILL" } : {}
+  return withUser(["docker", "start", ...attach, container], leave, signals)
 }
 
 /**
