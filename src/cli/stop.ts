@@ -26,9 +26,11 @@ export default defineCommand({
         next: `Run \`bottle resume ${identity}\` to go on with it`,
       })
     }
+    let told = false
     if (active.status === "running") {
       try {
         await withGateway(bottle, (client) => client.stop(GRACE_MS))
+        told = true
       } catch (error) {
         const reason = showable(reasonOf(error), 400)
         tell(colour.warn(`Its gateway could not end it, so it is ended from outside: ${reason}`))
@@ -37,8 +39,8 @@ export default defineCommand({
     // One that had ended before keeps its own status.
     const settled = await settleOnce(bottle.backend, bottle.state, active.status === "ended" ? undefined : 0)
     if (settled === undefined) {
-      if (active.status === "running")
-        tell(`Stopped ${identity}; the terminal attached to it tells the rest.`)
+      // A start that is under way has the bottle, and a gateway that nobody reached has ended nothing.
+      if (told) tell(`Stopped ${identity}; the terminal attached to it tells the rest.`)
       else {
         throw new BottleError({
           what: `${identity} was not stopped`,
