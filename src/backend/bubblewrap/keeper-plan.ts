@@ -1,4 +1,5 @@
 /** What the keeper of a bottle is to start: pure but for looking at what this machine has. */
+import { existsSync } from "node:fs"
 import { basename, join } from "node:path"
 import { LATE_COMPILER, STEADY_THREADS } from "../../policy/limits.ts"
 import { EGRESS_SOCKET } from "../../policy/paths.ts"
@@ -12,6 +13,7 @@ import {
   BUNDLE_INSIDE,
   type Confinement,
   daemonOptions,
+  PER_USER_FILES,
   PROGRAM_INSIDE,
   sandboxOptions,
 } from "./options.ts"
@@ -68,6 +70,7 @@ function sandboxProgram(
     program: sources.inner,
     env: { ...STEADY_THREADS, ...LATE_COMPILER },
     tmpfsBytes: tmpfsSize(plan.limits),
+    hidden: PER_USER_FILES.filter((path) => existsSync(path)),
   }
   const { nproc } = limitsHere(plan.limits)
   return {
@@ -103,6 +106,7 @@ function daemonProgram(
     program: sources.gateway,
     env: LATE_COMPILER,
     tmpfsBytes: DAEMON_TMPFS_BYTES,
+    hidden: PER_USER_FILES.filter((path) => existsSync(path)),
   }
   const sockets = {
     from: join(places.sockets, folder),

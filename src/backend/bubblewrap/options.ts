@@ -28,7 +28,15 @@ export interface Confinement {
   env: Readonly<Record<string, string>>
   /** Size of each writable folder in memory, in bytes */
   tmpfsBytes: number
+  /** Those of PER_USER_FILES that the kernel has, absolute */
+  hidden: readonly string[]
 }
+
+/**
+ * Files of the kernel's that no namespace has to itself: they list the keys of whoever has the sandbox's number on the
+ * host, of Kerberos and encrypted disks for example, by their names.
+ */
+export const PER_USER_FILES = ["/proc/keys", "/proc/key-users"]
 
 /** The agent's sandbox: no network, the work writable, the gateway's sockets read-only, everything else the system's. */
 export function sandboxOptions(
@@ -88,10 +96,12 @@ function namespaces({ uid, gid, hostname }: Confinement, network: string[]): Pro
 }
 
 /** Kernel file systems of its own, memory for what is temporary, and our programs. */
-function base({ program, tmpfsBytes }: Confinement): ProgramArgument[] {
+function base({ program, tmpfsBytes, hidden }: Confinement): ProgramArgument[] {
   const size = ["--size", String(tmpfsBytes)]
   return [
     ...["--proc", "/proc"],
+    // A device on a mount that allows none: nobody opens it.
+    ...hidden.flatMap((path) => ["--ro-bind", "/dev/null", path]),
     ...["--dev", "/dev", ...size, "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"],
     ...[...size, "--perms", "1777", "--tmpfs", "/tmp"],
     ...[...size, "--perms", "0755", "--tmpfs", "/run"],

@@ -4,7 +4,16 @@
  */
 import { afterAll, beforeAll, describe, setDefaultTimeout } from "bun:test"
 import { randomInt } from "node:crypto"
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { text } from "node:stream/consumers"
@@ -14,6 +23,7 @@ import {
   AGENT,
   type Confinement,
   daemonOptions,
+  PER_USER_FILES,
   sandboxOptions,
 } from "../../../src/backend/bubblewrap/options.ts"
 import { bwrapHere } from "../../../src/backend/bubblewrap/probe.ts"
@@ -124,10 +134,12 @@ export function outside(as?: { uid: number; gid: number }): Victim {
 /** Options of bwrap with something taken out of them, put in or changed. */
 export type Edit = (options: ProgramArgument[]) => ProgramArgument[]
 
-/** Takes an option out, with its operands. */
-export function without(option: string, operands = 0): Edit {
+/** Takes an option out, with its operands; `last` is the last of these where the option is there several times. */
+export function without(option: string, operands = 0, last?: string): Edit {
   return (options) => {
-    const at = options.indexOf(option)
+    const at = options.findIndex(
+      (one, n) => one === option && (last === undefined || options[n + operands] === last),
+    )
     if (at < 0) throw new Error(`a sandbox has no ${option}`)
     return options.toSpliced(at, 1 + operands)
   }
@@ -242,6 +254,7 @@ function confinementOf(hostname: string): Confinement {
     program: { file: "/usr/bin/env", args: () => [], env: {} },
     env: {},
     tmpfsBytes: TMPFS_BYTES,
+    hidden: PER_USER_FILES.filter((path) => existsSync(path)),
   }
 }
 

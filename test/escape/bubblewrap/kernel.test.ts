@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
+import { once } from "node:events"
 import { existsSync, readFileSync } from "node:fs"
 import {
   asHostRoot,
@@ -11,6 +12,7 @@ import {
   forEachCaller,
   outside,
   processesOf,
+  procFile,
   startBottle,
   withCapabilities,
   without,
@@ -51,13 +53,15 @@ forEachCaller((caller) => {
       })
     })
 
-    test("is nobody's root on the host, whoever has started it", async () => {
+    test("is nobody's root on the host, and of none of its groups, whoever has started it", async () => {
       const { agentUid } = caller()
-      const uids = /^Uid:\t(.+)$/m.exec(
-        readFileSync(`/proc/${(await processesOf(bottle)).agent}/status`, "utf8"),
-      )?.[1]
-      expect(uids).toBe(Array(4).fill(agentUid(bottle)).join("\t"))
-      expect(agentUid(bottle)).toBeGreaterThan(0)
+      const status = procFile((await processesOf(bottle)).agent, "status")
+      const value = (name: string) => new RegExp(`^${name}:(.*)$`, "m").exec(status)?.[1]?.trim()
+      const uid = agentUid(bottle)
+      expect(uid).toBeGreaterThan(0)
+      expect(value("Uid")).toBe(Array(4).fill(uid).join("\t"))
+      expect(value("Gid")).toBe(Array(4).fill(uid).join("\t"))
+      expect(value("Groups")).toBe("")
     })
 
     for (const kind of ["user", "network", "mount", "pid", "ipc"]) {
@@ -207,6 +211,20 @@ forEachCaller((caller) => {
       })
     })
 
+    test("reads the names of the keys that its user has on the host, and may not", async () => {
+      const uid = caller().agentUid(bottle)
+      const name = `key-${randomBytes(8).toString("hex")}`
+      using _ = await holdingKey(uid, name)
+      const paths = ["/proc/keys"]
+      expect(await bottle.attack("host.py", "read_any", { paths })).toEqual({
+        refused: { "/proc/keys": "EACCES" },
+      })
+      using open = control([without("--ro-bind", 2, "/proc/keys")], { uid })
+      expect(await open.attack("host.py", "read_any", { paths })).toEqual({
+        got: expect.stringContaining(name),
+      })
+    })
+
     test("climbs from every folder that any process has open, and comes no further than its own root", async () => {
       expect(await processes("climb")).toEqual({ got: [] })
       using open = control([], { before: ["/bin/bash", "-c", 'exec 200</; exec "$@"', "bash"] })
@@ -245,4 +263,24 @@ const withTheHostsDevices: Edit = (options) => {
 function aliveAs(uid: number, word: string): { pid: number | undefined } & Disposable {
   const child = spawn("/bin/sleep", ["60"], { uid, gid: uid, env: { WORD: word }, stdio: "ignore" })
   return { pid: child.pid, [Symbol.dispose]: () => void child.kill("SIGKILL") }
+}
+
+/** A process of the host as that user that has a key by that name (keyctl(2): 250 on x64, 219 on arm64). */
+async function holdingKey(uid: number, name: string): Promise<Disposable> {
+  const [add, keyctl] = process.arch === "x64" ? [248, 250] : [217, 219]
+  const hold = `import ctypes
+c=ctypes.CDLL(None, use_errno=True)
+c.syscall(${keyctl}, 1, None)
+made=c.syscall(${add}, b"user", b"${name}", b"payload", 7, -3)
+print("made" if made > 0 else ctypes.get_errno(), flush=True)
+input()`
+  const child = spawn("/usr/bin/python3", ["-c", hold], {
+    uid,
+    gid: uid,
+    stdio: ["pipe", "pipe", "inherit"],
+    cwd: "/",
+  })
+  const [answer] = (await once(child.stdout!, "data")) as [Buffer]
+  if (answer.toString().trim() !== "made") throw new Error(`no key: error ${answer.toString().trim()}`)
+  return { [Symbol.dispose]: () => void child.kill("SIGKILL") }
 }
