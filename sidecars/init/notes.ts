@@ -45,8 +45,14 @@ export class Notes {
       this.#write(FIRST_LAUNCH, { at })
       return at
     }
-    const { at } = JSON.parse(text) as { at: number }
-    return at
+    try {
+      const { at } = JSON.parse(text) as { at: unknown }
+      if (typeof at === "number") return at
+    } catch {
+      // A note is not forced to the disk, and a power cut may leave an empty one.
+    }
+    // All there is counts as the agent's work then, and is kept.
+    return 0
   }
 
   /** Whether an agent of this bottle was ever launched. */

@@ -3,7 +3,6 @@ import { join } from "node:path"
 import { ControlClient } from "../../gateway/control-client.ts"
 import { exitNote } from "../../policy/wire/lifeline.ts"
 import { readBounded } from "../../runtime/durable-file.ts"
-import { BottleError } from "../../runtime/error.ts"
 import { hostEnv } from "../../runtime/home.ts"
 import type { Backend, Remains } from "../types.ts"
 import { controlOf } from "./keeper.ts"
@@ -67,14 +66,17 @@ export function bubblewrapBackend(home: string): Backend {
   }
 }
 
-/** Ledger and log are written where they are kept; only how the agent ended has to be read. */
+/**
+ * Ledger and log are written where they are kept; only how the agent ended has to be read. A note that a power cut left
+ * empty tells nothing: then the end was not seen, and the bottle is kept.
+ */
 async function collectBottle(home: string, identity: string): Promise<Remains> {
   const content = await readBounded(join(placesOf(home, identity).state.gateway, "exit.json"), EXIT_MAX)
   if (content === undefined) return {}
   try {
     const exit = exitNote().safeParse(JSON.parse(content.toString())).data
     return exit === undefined ? {} : { exit }
-  } catch (error) {
-    throw new BottleError({ what: `How ${identity} ended cannot be read`, why: String(error) })
+  } catch {
+    return {}
   }
 }
