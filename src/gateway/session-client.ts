@@ -160,6 +160,12 @@ export class SessionClient implements AsyncDisposable {
     settle()
   }
 
+  #afterFault(code: number | undefined): string {
+    if (code === undefined) return `See what it does: bottle log ${this.#identity}`
+    if (code === 127) return "Name a program that is there: PATH and files are the sandbox's own"
+    return "See that it may run there: its mode, its kind of machine, and the limits of the bottle"
+  }
+
   #strange(): BottleError {
     return new BottleError({
       what: `The session with ${this.#identity} was ended`,
@@ -187,10 +193,7 @@ export class SessionClient implements AsyncDisposable {
       throw new BottleError({
         what: `Could not ${code === undefined ? "join" : "start the command in"} ${this.#identity}`,
         why: reason,
-        next:
-          code === undefined
-            ? `See what it does: bottle log ${this.#identity}`
-            : "Name a program that is there: PATH and files are the sandbox's own",
+        next: this.#afterFault(code),
         ...(code === undefined ? {} : { exitCode: code }),
       })
     }
