@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test"
 import type { TerminalProgram } from "../fixtures/terminal.ts"
 import { NOTHING } from "./objects.ts"
-import { DETACH, ECHO, onEveryBackend, WAIT, WATCH_SIZE, type World } from "./world.ts"
+import { DETACH, ECHO, onEveryBackend, type World, watching } from "./world.ts"
 
 onEveryBackend((world) => {
   const active = async () => (await world().ok("list", "active")).split("\t")
@@ -42,7 +42,7 @@ onEveryBackend((world) => {
     })
 
     test("sees the size of the window, and each change of it", async () => {
-      const script = `changed() { echo "size $(stty size)."; }; ${WATCH_SIZE}`
+      const script = `seen=1; ${watching("WINCH", 'echo "size $(stty size)."')}`
       await using terminal = world().terminal(script)
       await terminal.sees("size 40 120.")
       terminal.resize(91, 33)
@@ -52,7 +52,8 @@ onEveryBackend((world) => {
     })
 
     test("gets Ctrl-C as on any terminal, and bottle lives on", async () => {
-      await using terminal = world().terminal(`trap 'echo interrupted' INT; echo ready; ${WAIT}`)
+      const script = `word=ready; seen=1; ${watching("INT", "{ echo $word; word=interrupted; }")}`
+      await using terminal = world().terminal(script)
       await terminal.sees("ready")
       terminal.type("\u0003")
       await terminal.sees("interrupted")
@@ -100,7 +101,7 @@ onEveryBackend((world) => {
     })
 
     test("and coming back shows the screen of an agent that draws when it is told to", async () => {
-      const script = `changed() { echo "ready, the whole screen at $(stty size)"; }; ${WATCH_SIZE}`
+      const script = `seen=1; ${watching("WINCH", 'echo "ready, the whole screen at $(stty size)"')}`
       const identity = await startAndLeave(world(), script)
       await using again = world().onTerminal("attach", identity)
       await again.sees("the whole screen at 40 120")

@@ -108,10 +108,17 @@ export const STAY = "exec sleep infinity"
  * Stays, and runs its traps: bash puts them off while a program runs in the foreground, and loses a signal that comes
  * while it is about to `wait`, or runs the trap of that same signal.
  */
-export const WAIT = "exec 9<> <(:); while :; do read -rt 0.05 -u 9 _; done"
-/** The same for an agent that calls `changed` at first, and when its window's size has changed. */
-export const WATCH_SIZE =
-  'trap resized=1 WINCH; resized=1; exec 9<> <(:); while :; do [ "$resized" ] && resized= && changed; read -rt 0.05 -u 9 _; done'
+export const WAIT = staying(":")
+
+/** An agent that stays, and runs a command at each of these signals: none is lost, one after the other. */
+export function watching(signal: string, command: string): string {
+  return `trap seen=1 ${signal}; ${staying(`[ "$seen" ] && seen= && ${command}`)}`
+}
+
+function staying(looking: string): string {
+  return `exec 9<> <(:); while :; do ${looking}; read -rt 0.05 -u 9 _; done`
+}
+
 /** An agent on a terminal that answers each line, and ends on `exit N`. */
 export const ECHO =
   'stty -echo; echo ready; while read -r word n; do [ "$word" = exit ] && exit $n; echo "got $word"; done'
@@ -248,7 +255,8 @@ export async function createWorld(kind: Kind): Promise<World> {
       ),
     remains: () => objects.remains(),
     discardAll: async () => {
-      const { running } = await objects.remains()
+      const { running, work, state } = await objects.remains()
+      if (running.length + work.length + state.length === 0) return
       for (const identity of running) await world.bottle("stop", identity)
       await world.bottle("cleanup", "--yes")
       if (kind.backend === "docker") await removeDockerObjects(home)
