@@ -14,8 +14,8 @@ const O_NONBLOCK = 0o4000
 const O_CLOEXEC = 0o2000000
 const F_SETFL = 4
 const F_SETPIPE_SZ = 1031
-/** As much as an unprivileged user may have in a pipe (pipe(7), pipe-max-size), in bytes; where it is refused, less fits */
-const PIPE_BYTES = 1024 * 1024
+/** Room in a pipe, in bytes: what is read meanwhile lasts longer than the first pause; refused, the usual 64 KiB remain. */
+const PIPE_BYTES = 256 * 1024
 /** Pauses between two attempts to write into a full pipe, in milliseconds: the runtime tells nobody when there is room. */
 const RETRY_MS = { first: 1, last: 50 }
 
