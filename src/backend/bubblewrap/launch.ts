@@ -12,6 +12,7 @@ import { controlComing } from "./keeper.ts"
 import { keeperPlan } from "./keeper-plan.ts"
 import type { WaitingKeeper } from "./keeper-start.ts"
 import { limitsHere } from "./limits.ts"
+import { outOfReach } from "./own-copy.ts"
 import { type Places, placesOf } from "./places.ts"
 import { removeBottle } from "./remove.ts"
 import { uidOf } from "./roles.ts"
@@ -47,7 +48,8 @@ export async function launchBottle(
     makeFolders(places, plan.identity)
     const cgroups = makeCgroups(limitsHere(plan.limits), plan.identity)
     if (cgroups.length > 0) scope.undo("control groups", () => removeCgroups(plan.identity, cgroups))
-    return keeperPlan(plan, tool, places, { bwrap, gateway, inner }, cgroups)
+    const own = outOfReach(bwrap, dirname(places.control))
+    return keeperPlan(plan, tool, places, { bwrap: own, gateway, inner }, cgroups)
   })
   await scope.phase("copies", () => copies(plan, places, scope))
   streams.input.write(`${JSON.stringify(program)}\n`)

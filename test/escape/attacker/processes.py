@@ -77,6 +77,18 @@ def type_into_a_terminal():
     return "typed"
 
 
+@attack
+def change_program_of_process_1():
+    """The file that it was started from, which is no file of the sandbox's."""
+    path = "/proc/1/exe"
+
+    def write():
+        os.close(os.open(path, os.O_WRONLY))
+
+    ways = {"mode": lambda: os.chmod(path, 0o6755), "times": lambda: os.utime(path, (1, 1)), "content": write}
+    return each(ways, lambda name: ways[name]() or "changed")
+
+
 def everybody():
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 

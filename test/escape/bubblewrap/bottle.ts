@@ -171,6 +171,8 @@ export interface ControlOptions {
   uid?: number
   /** Command put before bwrap's own */
   before?: string[]
+  /** The bwrap to start, absolute; absent is the first on PATH */
+  bwrap?: string
 }
 
 export interface Control extends Victim, Disposable {
@@ -195,7 +197,7 @@ export function control(edits: Edit[] = [], options: ControlOptions = {}): Contr
   })
   const edited = edits.reduce((left, edit) => edit(left), whole)
   return {
-    ...confined(edited, uid, top, options.before),
+    ...confined(edited, uid, top, options),
     uid,
     folders,
     [Symbol.dispose]: () => rmSync(top, { recursive: true, force: true }),
@@ -203,10 +205,15 @@ export function control(edits: Edit[] = [], options: ControlOptions = {}): Contr
 }
 
 /** Each command in a bubblewrap of its own with these options. `scratch` is a folder of ours for files without a name. */
-function confined(options: ProgramArgument[], uid: number, scratch: string, before: string[] = []): Victim {
+function confined(
+  options: ProgramArgument[],
+  uid: number,
+  scratch: string,
+  { before = [], bwrap = bwrapHere() }: Pick<ControlOptions, "before" | "bwrap"> = {},
+): Victim {
   return victim(async (command, { stdin = "", withinS = 60 } = {}) => {
     const child = spawnConfined(
-      { argv: [...before, bwrapHere()], options, command, uid },
+      { argv: [...before, bwrap], options, command, uid },
       ["pipe", "pipe", "pipe"],
       { folder: scratch, reach: (path) => path },
     )
@@ -241,7 +248,7 @@ export function inPlaceOfEgress(bottle: Bottle, world: World, edits: Edit[] = []
   const show = `mount --bind '${from}' ${SHOWN_AT} && exec ${drop.join(" ")} "$@"`
   const victim =
     world.as === undefined
-      ? confined(options, 0, scratch, ["unshare", "--mount", "sh", "-c", show, "sh"])
+      ? confined(options, 0, scratch, { before: ["unshare", "--mount", "sh", "-c", show, "sh"] })
       : confined(options, uid, scratch)
   return { ...victim, [Symbol.dispose]: () => rmSync(scratch, { recursive: true }) }
 }

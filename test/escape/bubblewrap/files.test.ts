@@ -6,10 +6,12 @@ import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, statSync, writeF
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { bwrapHere } from "../../../src/backend/bubblewrap/probe.ts"
 import { AGENT_HOME, WORKSPACE } from "../../../src/policy/paths.ts"
 import {
   asHostRoot,
   type Bottle,
+  bottleNamed,
   control,
   type Edit,
   forEachCaller,
@@ -108,6 +110,35 @@ forEachCaller((caller) => {
       expect(await bottle.attack("files.py", "create_in", { folder: "/etc" })).toEqual({ refused: "EROFS" })
       using open = control([withoutSealing])
       expect(await open.attack("files.py", "create_in", { folder: "/etc" })).toEqual({ got: "created" })
+    })
+
+    test("changes the bwrap that it was started by, and the host's stays as it was", async () => {
+      const { world } = caller()
+      const uid = as()?.uid ?? 0
+      const bin = join(folder, "bin")
+      await host("install", "--directory", `--owner=${uid}`, bin)
+      await host("install", "--mode=755", `--owner=${uid}`, bwrapHere(), bin)
+      const own = join(bin, "bwrap")
+      const kept = () => {
+        const { mode, uid: owner, mtimeMs, ctimeMs, size } = statSync(own)
+        return { mode, owner, mtimeMs, ctimeMs, size }
+      }
+      const before = kept()
+      const env = { PATH: `${bin}:${world.env.PATH}` }
+      // Root's are dropped to a number that must come to bwrap by its path.
+      chmodSync(folder, 0o755)
+      using _ = { [Symbol.dispose]: () => chmodSync(folder, 0o700) }
+      const started = bottleNamed(world, await world.detached("exec sleep infinity", { env }))
+      await started.attack("processes.py", "change_program_of_process_1")
+      await world.bottle("stop", started.identity)
+      expect(kept()).toEqual(before)
+      // As long as it is the file of the user whose number the agent has.
+      using open = control([], { uid: uid || 54321, bwrap: own })
+      chownSync(own, open.uid, open.uid)
+      expect(await open.attack("processes.py", "change_program_of_process_1")).toEqual({
+        got: "mode: changed",
+      })
+      expect(statSync(own).mode & 0o7777).toBe(0o6755)
     })
 
     test("gives a host file a second name where it may write, and no link leads from mount to mount", async () => {
