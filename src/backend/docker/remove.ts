@@ -1,4 +1,5 @@
 /** Removes what a bottle has in Docker, and finds what is left of bottles. */
+import { setTimeout as delay } from "node:timers/promises"
 import { BottleError } from "../../runtime/error.ts"
 import { run } from "../../runtime/spawn.ts"
 import type { Leftover } from "../types.ts"
@@ -7,14 +8,30 @@ import { LABEL_HOME, LABEL_IDENTITY, LABEL_ROLE, namesOf, networkOf } from "./na
 
 /** Removing many containers takes its time on a busy machine, in milliseconds. */
 const WITHIN_MS = 120_000
+/**
+ * Compose outlives a start that was killed, and what it was told to create comes to be after we removed what was there.
+ * It is looked for again, in milliseconds.
+ */
+const LATE_WITHIN_MS = 5000
+const LATE_EVERY_MS = 200
 
 /** Removes containers and volumes; with `keepWork` home, workspace and ledger stay. Missing ones are fine. */
 export async function removeBottle(identity: string, options: { keepWork: boolean }): Promise<void> {
   const names = namesOf(identity)
-  await tolerant(["rm", "--force", names.agent, names.sidecars], "remove the bottle's containers")
   const { sock, home, workspace, ledger } = names.volumes
   const volumes = options.keepWork ? [sock] : [sock, home, workspace, ledger]
-  await tolerant(["volume", "rm", "--force", ...volumes], "remove the bottle's volumes")
+  const until = Date.now() + LATE_WITHIN_MS
+  for (;;) {
+    await tolerant(["rm", "--force", names.agent, names.sidecars], "remove the bottle's containers")
+    try {
+      await tolerant(["volume", "rm", "--force", ...volumes], "remove the bottle's volumes")
+      return
+    } catch (error) {
+      const inUse = error instanceof BottleError && error.why.includes("volume is in use")
+      if (!inUse || Date.now() > until) throw error
+      await delay(LATE_EVERY_MS)
+    }
+  }
 }
 
 /** `docker rm --force` and `docker volume rm --force` still complain of what is not there. */
