@@ -1,7 +1,8 @@
 /** Starts that meet each other, are interrupted or are killed: none leaves what nobody finds. */
 import { beforeAll, describe, expect, test } from "bun:test"
+import { setTimeout as delay } from "node:timers/promises"
 import type { StreamingProcess } from "../../src/runtime/spawn.ts"
-import { NOTHING } from "./objects.ts"
+import { allProcesses, NOTHING, read } from "./objects.ts"
 import { keptIdentity, onEveryBackend, STAY, type World } from "./world.ts"
 
 const AT_ONCE = 8
@@ -66,7 +67,7 @@ onEveryBackend((world) => {
     const from = performance.now()
     await world().resume(identity, "true")
     const whole = performance.now() - from
-    for (const [index, moment] of MOMENTS.entries()) {
+    for (const [index, moment] of [0.1, 0.3, 0.5, 0.7, 0.8, 0.9].entries()) {
       const signal = index % 2 === 0 ? "SIGINT" : "SIGKILL"
       const child = world().spawnBottle("resume", identity, "--yes", "--detach", "--", "-c", STAY)
       await signalled(child, moment * whole, signal)
@@ -104,10 +105,24 @@ async function signalled(
     identity += chunk.toString()
   })
   child.stderr.resume()
-  const timer = setTimeout(() => process.kill(child.pid, signal), afterMs)
+  let programs: number[] = []
+  const timer = setTimeout(() => {
+    programs = dockerPrograms(child.pid)
+    process.kill(child.pid, signal)
+  }, afterMs)
   try {
     return { code: await child.exited, identity: identity.trim() }
   } finally {
     clearTimeout(timer)
+    // They outlive its kill for a moment, and do what they were told.
+    while (allProcesses().some((pid) => programs.includes(pid))) await delay(10)
   }
+}
+
+/** Programs of Docker's that a process has started. */
+function dockerPrograms(parent: number): number[] {
+  return allProcesses().filter((pid) => {
+    const status = read(`/proc/${pid}/status`)
+    return status.includes(`\nPPid:\t${parent}\n`) && /^Name:\tdocker/.test(status)
+  })
 }
