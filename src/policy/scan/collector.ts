@@ -1,0 +1,79 @@
+/** Turns what the walk meets into findings, each once. */
+import { Budget } from "./budget.ts"
+import { type Finding, hashOf, KNOWN_SECRET, type Place, redact } from "./finding.ts"
+import type { KnownHit } from "./known.ts"
+import type { PatternHit } from "./patterns.ts"
+import { latin1 } from "./patterns.ts"
+import { SEED_PHRASE } from "./ruleset.ts"
+import { sourceOf, type View } from "./view.ts"
+import type { Visitor } from "./walk.ts"
+
+/** Where an offset in the window lies: small things are looked at together. */
+export type Locate = (offset: number) => { place: Place; offset: number }
+
+export class Collector implements Visitor {
+  readonly budget = new Budget()
+  /** Earliest byte of the window at which compressed data begins that goes on beyond it */
+  unfinishedFrom = Number.POSITIVE_INFINITY
+  readonly #key: string
+  readonly #locate: Locate
+  readonly #seen = new Set<string>()
+  #found: Finding[] = []
+
+  constructor(key: string, locate: Locate) {
+    this.#key = key
+    this.#locate = locate
+  }
+
+  /** Findings since the last call. */
+  take(): Finding[] {
+    const found = this.#found
+    this.#found = []
+    return found
+  }
+
+  pattern(view: View, { rule, value, start }: PatternHit): void {
+    this.#add(view, start, {
+      rule: rule.id,
+      severity: rule.severity,
+      decoded: view.decoded,
+      redacted: redact(value, rule.keywords),
+      hash: hashOf(this.#key, value),
+    })
+  }
+
+  known(view: View, { secret, encoding, start }: KnownHit): void {
+    this.#add(view, start, {
+      rule: KNOWN_SECRET,
+      severity: "block",
+      decoded: encoding === "" ? view.decoded : [...view.decoded, encoding],
+      redacted: redact(secret.value, []),
+      hash: hashOf(this.#key, Buffer.from(secret.value, "utf8").toString("latin1")),
+      secret: secret.name,
+    })
+  }
+
+  seedPhrase(view: View, start: number, end: number): void {
+    const value = latin1(view.bytes, start, end)
+    this.#add(view, start, {
+      rule: SEED_PHRASE,
+      severity: "block",
+      decoded: view.decoded,
+      redacted: redact(value, []),
+      hash: hashOf(this.#key, value),
+    })
+  }
+
+  unfinished(view: View, at: number): void {
+    this.unfinishedFrom = Math.min(this.unfinishedFrom, sourceOf(view, at))
+  }
+
+  #add(view: View, at: number, finding: Omit<Finding, "place" | "offset">): void {
+    const id = `${finding.rule} ${finding.hash}`
+    if (this.#seen.has(id)) return
+    this.#seen.add(id)
+    // Told even when it is one too many, so that the hundredth is not lost with the budget.
+    this.#found.push({ ...finding, ...this.#locate(sourceOf(view, at)) })
+    this.budget.finding()
+  }
+}
