@@ -33,6 +33,7 @@ import { systemMounts } from "../../../src/backend/bubblewrap/system.ts"
 import { EGRESS_SOCKET } from "../../../src/policy/paths.ts"
 import type { ProgramArgument } from "../../../src/policy/wire/keeper.ts"
 import { lastLines, run } from "../../../src/runtime/spawn.ts"
+import { allProcesses } from "../../contract/objects.ts"
 import { BUBBLEWRAP, createWorld, STAY, type World } from "../../contract/world.ts"
 import { type Victim, victim } from "../attacks.ts"
 
@@ -282,10 +283,8 @@ export async function processesOf(
   bottle: RunningBottle,
 ): Promise<{ keeper: number; egress: number; agent: number }> {
   const owner = JSON.parse(readFileSync(join(bottle.dir, "gateway", "keeper.pid"), "utf8")) as { pid: number }
-  const found = (await host("pgrep", "--full", "."))
-    .trim()
-    .split("\n")
-    .map(Number)
+  const found = allProcesses()
+    .sort((a, b) => a - b)
     // Root's keeper sees all of it too, and each bwrap outside what its keeper sees.
     .filter((pid) => pid !== owner.pid && procFile(pid, "comm").trim() !== "bwrap")
     .map((pid) => ({ pid, mounts: procFile(pid, "mountinfo") }))

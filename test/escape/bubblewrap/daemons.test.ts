@@ -159,7 +159,8 @@ forEachCaller((caller) => {
     })
 
     test("reads options and environment of the sandboxes off the process list, and learns no more than that they run", async () => {
-      const listed = (await stranger.run(["ps", "-eo", "args", "-ww"])).stdout
+      const list = 'for at in /proc/[0-9]*; do tr "\\0\\n" "  " <$at/cmdline; echo; done 2>/dev/null'
+      const listed = (await stranger.run(["bash", "-c", list])).stdout
       const lines = listed.split("\n").filter((line) => line.includes("bwrap"))
       expect(lines.length).toBeGreaterThan(0)
       expect(lines.filter((line) => line.includes(bottle.dir) || line.includes(BEARER.value))).toEqual([])

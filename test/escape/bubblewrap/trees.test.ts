@@ -36,6 +36,10 @@ const SECRET = ["a secret", "of the host"].join(" ")
 const UNTIL_TOLD = "mkfifo /tmp/end && read -r _ </tmp/end; exit 0"
 const TELL = "until [ -p /tmp/end ]; do :; done; echo >/tmp/end"
 
+/** To the first shell that there was, which is the agent */
+const HANG_UP =
+  'for at in $(cd /proc; printf "%s\\n" [0-9]* | sort -n); do [ "$(</proc/$at/comm)" = bash ] && kill -HUP $at && exit; done'
+
 interface Scene extends Disposable {
   /** A folder to copy, the caller's own */
   tree: string
@@ -172,7 +176,7 @@ forEachCaller((caller) => {
       expect(list.stdout).toContain("to-a-folder")
       // A shell on a terminal does not end when it is asked to by a stop, but when its terminal is gone.
       const { keeper } = await processesOf(inside)
-      await inside.run(["pkill", "-HUP", "--oldest", "bash"])
+      await inside.run(["bash", "-c", HANG_UP])
       await over(keeper)
       expect(await world.bottle("stop", inside.identity)).toMatchObject({ code: 0 })
       expect(stateOf(here)).toEqual(before)
