@@ -8,12 +8,15 @@ import { type UserStreams, userStreams } from "../../gateway/user-streams.ts"
 import type { TerminalPermission } from "../../policy/terminal/permission.ts"
 import type { SessionRequest } from "../../policy/wire/lifeline.ts"
 import { readBounded } from "../../runtime/durable-file.ts"
+import { BottleError } from "../../runtime/error.ts"
 import type { Session, SessionEnd } from "../types.ts"
 import { keeperOf, untilGone } from "./keeper.ts"
 import type { Places } from "./places.ts"
 
 /** After the agent's end its workspace is judged, for two minutes at most; then the keeper ends. In milliseconds. */
 const SETTLED_WITHIN_MS = 150_000
+/** A keeper whose sandbox is gone gives its daemons 8 s, and ends. In milliseconds. */
+const ENDS_WITHIN_MS = 12_000
 /** Status of an agent whose end nobody saw: as a shell tells of SIGKILL */
 const UNSEEN = 137
 const EXIT_MAX = 4096
@@ -63,12 +66,21 @@ async function follow(
       if (keeper !== undefined) await untilGone(keeper, SETTLED_WITHIN_MS)
       return outcome
     }
-    if (keeper !== undefined && !(await untilGone(keeper, 1000))) return { kind: "detached" }
+    if (keeper !== undefined && !(await untilGone(keeper, ENDS_WITHIN_MS))) throw cut(places.state.identity)
     return { kind: "exited", code: (await exitOf(places)) ?? UNSEEN }
   } finally {
     leave.removeEventListener("abort", onLeave)
     await user.restore()
   }
+}
+
+/** Nobody asked to leave, and whoever waits for the agent's work must not take it for done. */
+function cut(identity: string): BottleError {
+  return new BottleError({
+    what: `The session with ${identity} was cut`,
+    why: "its sandbox closed the connection, and runs on",
+    next: `Look at it: bottle attach ${identity}; or end it: bottle stop ${identity}`,
+  })
 }
 
 /** How the agent ended, as init noted it. */
