@@ -57,6 +57,9 @@ const PLACEHOLDER_ENTROPY = 2.5
 /** Characters that the pattern of an assignment may have between the vendor's name and the value. */
 const ASSIGNED_GAP = 64
 
+/** Begins where no other token goes on */
+const EDGE = "(?:^|[^A-Za-z0-9+/_-])"
+
 /** The body's alphabets, as RE2 classes. */
 export const HEX = "[0-9a-fA-F]"
 export const LOWER_HEX = "[0-9a-f]"
@@ -76,7 +79,8 @@ export function quote(literal: string): string {
 
 /**
  * A token known by how it begins: the prefix, then at least `least` characters of the class. What stands around it does
- * not count, so that a letter put before or after hides nothing.
+ * not count, so that a letter put before or after hides nothing; only with `edges`, for prefixes that binary data in
+ * base64 is full of, nothing of base64 may stand before it.
  */
 export function token(
   id: string,
@@ -84,8 +88,9 @@ export function token(
   prefixes: string | readonly string[],
   body: string,
   least: number,
-  extra: Extra = {},
+  extra: Extra & { readonly edges?: boolean } = {},
 ): Rule {
+  const { edges = false, ...rest } = extra
   const list = typeof prefixes === "string" ? [prefixes] : prefixes
   const start = list.length === 1 ? quote(list[0]!) : `(?:${list.map(quote).join("|")})`
   const longest = Math.max(...list.map((prefix) => prefix.length))
@@ -94,13 +99,14 @@ export function token(
     id,
     description,
     keywords: list.map((prefix) => prefix.toLowerCase()),
-    pattern: `${start}${body}{${least},${Math.min(1000, least + 160)}}`,
-    before: 0,
+    pattern: edges ? `${EDGE}(${start}${body}{${least},})` : `${start}${body}{${least},}`,
+    before: edges ? 1 : 0,
     after: longest + least + 160,
     run: { of: "token", least: Math.min(shortest, 2) + least },
     entropy: PLACEHOLDER_ENTROPY,
     severity: "block",
-    ...extra,
+    ...(edges ? { secret: 1 } : {}),
+    ...rest,
   }
 }
 

@@ -43,7 +43,11 @@ export function walk(sought: Sought, bytes: Uint8Array, visitor: Visitor): void 
 function visit(sought: Sought, view: View, visitor: Visitor): void {
   const { budget } = visitor
   budget.work(view.bytes.length)
-  findPatterns(sought.patterns, view.bytes, budget, (hit) => visitor.pattern(view, hit))
+  const isJoined = view.decoded.includes("joined")
+  findPatterns(sought.patterns, view.bytes, budget, (hit) => {
+    // Lists of words put together make long ones; hardly a random value is without a digit.
+    if (!isJoined || /[0-9]/.test(hit.value)) visitor.pattern(view, hit)
+  })
   findKnown(sought.known, view.bytes, (hit) => visitor.known(view, hit))
   if (sought.seedPhrases) {
     for (const { start, end } of seedPhrases(latin1(view.bytes))) visitor.seedPhrase(view, start, end)

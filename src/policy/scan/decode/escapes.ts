@@ -168,8 +168,12 @@ const quotedPrintable: EscapeForm = {
   marker: EQUALS,
   undo(bytes, at, end, out) {
     const next = bytes[at + 1]
-    if (next === 10) return 2
-    if (next === 13 && bytes[at + 2] === 10) return 3
+    if (next === 10 || next === 13) {
+      // Programs break lines after ` =`; what belongs together has no blank before it.
+      if (at === 0 || bytes[at - 1]! <= 0x20) return 0
+      if (next === 10) return 2
+      return bytes[at + 2] === 10 ? 3 : 0
+    }
     const code = hexAt(bytes, at + 1, 2, end)
     if (code < 0) return 0
     const before = at >= 3 && bytes[at - 3] === EQUALS && hexAt(bytes, at - 2, 2, end) >= 0

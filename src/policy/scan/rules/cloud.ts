@@ -194,7 +194,9 @@ export const CLOUD: readonly Rule[] = [
     { of: "alnum", least: 24 },
     { entropy: 3.8 },
   ),
-  token("netlify-token", "Access token of Netlify", ["nfp_", "nfc_", "nfo_", "nfu_"], ALNUM, 36),
+  token("netlify-token", "Access token of Netlify", ["nfp_", "nfc_", "nfo_", "nfu_"], ALNUM, 36, {
+    edges: true,
+  }),
   assigned(
     "netlify-token-assigned",
     "Access token of Netlify, older form",
@@ -444,7 +446,7 @@ export const CLOUD: readonly Rule[] = [
     { entropy: 4.2 },
   ),
   token("honeycomb-key", "Key of Honeycomb", ["hcaik_", "hcaic_", "hcamk_", "hcxik_", "hcxmk_"], LOWER, 50),
-  token("posthog-key", "Key of PostHog", ["phx_", "phs_", "pha_"], ALNUM, 40, { entropy: 3.5 }),
+  token("posthog-key", "Key of PostHog", ["phx_", "phs_", "pha_"], ALNUM, 40, { entropy: 3.5, edges: true }),
   shape(
     "axiom-token",
     "Token of Axiom",
@@ -518,7 +520,7 @@ export const CLOUD: readonly Rule[] = [
     ["EAAM", "EAAC", "EAAB", "EAAG", "EAAD"],
     ALNUM,
     80,
-    { entropy: 4 },
+    { entropy: 4, edges: true },
   ),
   assigned("facebook-secret", "App secret of Facebook", ["facebook", "fb_app_secret"], `${LOWER_HEX}{32}`, {
     of: "hex",
@@ -550,5 +552,6 @@ export const CLOUD: readonly Rule[] = [
   ),
   token("twitter-bearer-token", "Bearer token of Twitter", "AAAAAAAAAAAAAAAAAAAA", "[A-Za-z0-9%]", 80, {
     entropy: 3.5,
+    edges: true,
   }),
 ]

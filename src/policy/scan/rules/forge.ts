@@ -62,7 +62,10 @@ export const FORGE: readonly Rule[] = [
     { of: "token", least: 46 },
     { after: 46 },
   ),
-  token("bitbucket-app-password", "App password of Bitbucket", "ATBB", ALNUM, 32, { entropy: 3.5 }),
+  token("bitbucket-app-password", "App password of Bitbucket", "ATBB", ALNUM, 32, {
+    entropy: 3.5,
+    edges: true,
+  }),
   token("bitbucket-access-token", "Access token of Bitbucket", "ATCTT3xFfG", "[A-Za-z0-9_=-]", 60),
   assigned(
     "bitbucket-client-secret",

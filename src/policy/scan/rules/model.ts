@@ -47,7 +47,10 @@ export const MODEL: readonly Rule[] = [
   token("xai-api-key", "API key of xAI", "xai-", ALNUM, 70),
   token("perplexity-api-key", "API key of Perplexity", "pplx-", ALNUM, 48),
   token("replicate-api-token", "API token of Replicate", "r8_", ALNUM, 37, { entropy: 3.5 }),
-  token("huggingface-token", "Access token of Hugging Face", "hf_", "[A-Za-z]", 34, { entropy: 3.8 }),
+  token("huggingface-token", "Access token of Hugging Face", "hf_", "[A-Za-z]", 34, {
+    entropy: 3.8,
+    edges: true,
+  }),
   token("huggingface-organization-token", "Organisation token of Hugging Face", "api_org_", "[A-Za-z]", 34, {
     entropy: 3.5,
   }),
