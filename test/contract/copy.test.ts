@@ -5,7 +5,7 @@ import { createServer } from "node:net"
 import { join } from "node:path"
 import { run } from "../../src/runtime/spawn.ts"
 import { NOTHING } from "./objects.ts"
-import { keptIdentity, onEveryBackend, STAY, type World } from "./world.ts"
+import { BUBBLEWRAP, keptIdentity, onBackends, onEveryBackend, STAY, type World } from "./world.ts"
 
 const COMMIT =
   "git init -q -b main . && git -c user.name=a -c user.email=a@b.c commit -qm first --allow-empty && git add . && git -c user.name=a -c user.email=a@b.c commit -qm second"
@@ -142,3 +142,19 @@ onEveryBackend((world) => {
     expect(await world().remains()).toEqual(NOTHING)
   })
 })
+
+onBackends(
+  BUBBLEWRAP.filter(({ ordinary }) => ordinary),
+  (world) => {
+    test("a file that its caller may not read ends the start with its name, and nothing is left", async () => {
+      const project = new Project(world())
+      project.write("readable")
+      project.write("locked", "x", 0)
+      const result = await world().start("true", { args: ["--cwd"], cwd: project.path })
+      expect(result.code).toBe(1)
+      expect(result.stderr).toContain("locked")
+      expect(result.stderr).toMatch(/^ {2}next \S/m)
+      expect(await world().remains()).toEqual(NOTHING)
+    })
+  },
+)
