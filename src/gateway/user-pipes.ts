@@ -1,7 +1,9 @@
 /** The user's plain streams as one end of a session: bytes as they are, no faster than either side takes them. */
 import type { Socket } from "node:net"
+import type { Readable } from "node:stream"
 import { TerminalFilter } from "../policy/terminal/filter.ts"
 import type { TerminalSize } from "../policy/wire/session.ts"
+import { plainInput } from "../runtime/input.ts"
 import type { SessionClient, SessionEvents } from "./session-client.ts"
 import type { UserStreams } from "./user-streams.ts"
 
@@ -10,6 +12,8 @@ export class UserPipes implements UserStreams {
   readonly #left = Promise.withResolvers<"left">()
   readonly #outputs = [new Output(process.stdout), new Output(process.stderr)] as const
   #session: SessionClient | undefined
+  /** Absent until the program has it */
+  #input: Readable | undefined
 
   constructor({ input }: { input: boolean }) {
     this.#withInput = input
@@ -29,28 +33,31 @@ export class UserPipes implements UserStreams {
     if (this.#full) session.pause()
     process.stdout.on("error", this.#onBroken)
     if (this.#withInput) {
-      process.stdin.on("data", this.#onInput)
-      process.stdin.once("end", this.#onEnd)
+      const input = plainInput()
+      this.#input = input
+      input.on("data", this.#onInput)
+      input.once("end", this.#onEnd)
       // A stdin that was closed before we began has no more to give.
-      process.stdin.once("error", this.#onEnd)
+      input.once("error", this.#onEnd)
     }
     return this.#left.promise
   }
 
   async restore(): Promise<void> {
-    if (!this.#withInput) return
-    process.stdin.off("data", this.#onInput)
-    process.stdin.off("end", this.#onEnd)
-    process.stdin.pause()
-    // A file, as which /dev/null counts, has nothing to let go of: the types of Node know terminals and pipes alone.
-    ;(process.stdin as Partial<Pick<Socket, "unref">>).unref?.()
+    const input = this.#input
+    if (input === undefined) return
+    input.off("data", this.#onInput)
+    input.off("end", this.#onEnd)
+    input.pause()
+    // A file has nothing to let go of.
+    ;(input as Partial<Pick<Socket, "unref">>).unref?.()
   }
 
   readonly #onInput = (chunk: Buffer) => {
     const session = this.#session
     if (session === undefined || session.write(chunk)) return
-    process.stdin.pause()
-    session.onceDrained(() => process.stdin.resume())
+    this.#input?.pause()
+    session.onceDrained(() => this.#input?.resume())
   }
 
   readonly #onEnd = () => this.#session?.endInput()

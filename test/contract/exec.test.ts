@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test"
 import { createHash } from "node:crypto"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
-import type { StreamingProcess } from "../../src/runtime/spawn.ts"
+import { run, type StreamingProcess } from "../../src/runtime/spawn.ts"
 import { CANARY, DETACH, onEveryBackend, STAY } from "./world.ts"
 
 const MIB = 2 ** 20
@@ -135,6 +135,22 @@ onEveryBackend((world) => {
       expect(await command.exited).toBe(141)
       await noneWith(identity, "yes exec-without-reader")
     })
+
+    for (const [what, stdin] of [
+      ["a device without an end", "/dev/urandom"],
+      ["a closed stdin", "&-"],
+    ] as const) {
+      test(`${what} is no reason to stay when the command has ended`, async () => {
+        const identity = await world().detached(STAY)
+        const { cwd, env, as, program } = world()
+        const line = `exec "$0" exec "$1" -- sh -c 'head -c 5; exit 6' <${stdin}`
+        const ended = await run(["sh", "-c", line, program, identity], {
+          ...{ cwd, env, timeoutMs: 30_000 },
+          ...(as === undefined ? {} : { as }),
+        })
+        expect(ended).toMatchObject({ code: 6, stderr: "" })
+      })
+    }
 
     test("without input end at once", async () => {
       const identity = await world().detached(STAY)

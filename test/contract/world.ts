@@ -66,6 +66,8 @@ export interface World extends AsyncDisposable {
   /** Folder to call from */
   cwd: string
   env: Record<string, string>
+  /** Path of `bottle`, where the caller can run it */
+  program: string
   /** Who calls, when it is not this process's own user */
   as: { uid: number; gid: number } | undefined
   objects: Objects
@@ -209,6 +211,7 @@ export async function createWorld(kind: Kind): Promise<World> {
     home,
     cwd,
     env,
+    program,
     as,
     objects,
     own,
