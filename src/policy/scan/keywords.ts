@@ -11,8 +11,10 @@ const LOWERED = Uint8Array.from({ length: 256 }, (_, byte) =>
 const HASH_BITS = 16
 /** Knuth's multiplicative hash: the golden ratio in 32 bits */
 const MULTIPLIER = 0x9e3779b1
-/** What may follow a keyword of three characters, for which four bytes must be known */
-const FOLLOWERS = "abcdefghijklmnopqrstuvwxyz0123456789_-+/=.~"
+/** What may follow a keyword of three characters, for which four bytes must be known: what is printed, in lower case */
+const FOLLOWERS = Array.from({ length: 0x7f - 0x20 }, (_, i) => String.fromCharCode(0x20 + i))
+  .concat("\t", "\n", "\r")
+  .filter((character) => character === character.toLowerCase())
 
 interface Entry<T> {
   readonly bytes: Uint8Array
@@ -30,7 +32,7 @@ export function indexKeywords<T>(keywords: readonly { keyword: string; value: T 
   const entries = new Map<number, Entry<T>[]>()
   for (const { keyword, value } of keywords) {
     if (keyword.length < 3) throw new Error(`the keyword ${JSON.stringify(keyword)} is too short`)
-    const spelled = keyword.length === 3 ? [...FOLLOWERS].map((next) => keyword + next) : [keyword]
+    const spelled = keyword.length === 3 ? FOLLOWERS.map((next) => keyword + next) : [keyword]
     for (const text of spelled) {
       const bytes = new Uint8Array(Buffer.from(text, "latin1"))
       const key = (bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!

@@ -6,7 +6,7 @@ const WORDS: ReadonlySet<string> = new Set(wordlist)
 /** BIP-39 allows 12, 15, 18, 21 and 24 words; longer ones first, so that a whole phrase is one finding */
 const LENGTHS = [24, 21, 18, 15, 12]
 /** Word, and what may stand between two: blanks, line breaks, commas, quotes, list numbers; not a sentence's end */
-const WORD_AND_GAP = /([a-z]{3,8})(?:[\s"',]{1,8}(?:[0-9]{1,2}[.)]?\s{1,4})?["']?|$)/y
+const WORD_AND_GAP = /([a-z]{3,8})(?![a-z])([\s"',]{1,8}(?:[0-9]{1,2}[.)]?\s{1,4})?["']?)?/y
 
 /** Whether a text of words and blanks is a phrase with a right checksum. */
 export function isSeedPhrase(text: string): boolean {
@@ -48,6 +48,7 @@ export function seedPhrases(text: string): { start: number; end: number }[] {
     if (match !== null && WORDS.has(match[1]!)) {
       words.push({ word: match[1]!, start: at, end: at + match[1]!.length })
       at += match[0].length
+      if (match[2] === undefined) close()
       continue
     }
     close()

@@ -17,7 +17,7 @@ export const CHAT: readonly Rule[] = [
     ["xoxa-", "xoxr-", "xoxo-", "xoxs-", "xoxc-", "xoxd-"],
     "[A-Za-z0-9%+/-]",
     24,
-    { entropy: 3 },
+    { entropy: 3, run: { of: "visible", least: 24 } },
   ),
   token("slack-app-token", "App-level token of Slack", "xapp-", "[A-Za-z0-9-]", 30, { entropy: 3 }),
   {
@@ -35,10 +35,15 @@ export const CHAT: readonly Rule[] = [
   {
     id: "discord-bot-token",
     description: "Bot token of Discord",
-    keywords: ["discord", "bot "],
-    pattern: `([MNO][A-Za-z0-9_-]{23,27}\\.[A-Za-z0-9_-]{6}\\.[A-Za-z0-9_-]{27,40})`,
+    keywords: Array.from({ length: 900 }, (_, i) =>
+      Buffer.from(`${100 + i}`)
+        .toString("base64")
+        .toLowerCase(),
+    ),
+    // The first part is the account's number in base64: its digits leave few characters to choose from.
+    pattern: `((?:MT|Mj|Mz|ND|NT|Nj|Nz|OD|OT)[AEIMQUYcgk][w-z0-5][A-Za-z0-9_-]{19,24}\\.[A-Za-z0-9_-]{6}\\.[A-Za-z0-9_-]{27,40})`,
     before: 0,
-    after: 160,
+    after: 100,
     run: { of: "token", least: 58 },
     secret: 1,
     entropy: 4,
@@ -148,7 +153,7 @@ export const CHAT: readonly Rule[] = [
   shape(
     "mailchimp-api-key",
     "API key of Mailchimp",
-    ["-us1", "-us2", "-us3", "-us4", "-us5", "-us6", "-us7", "-us8", "-us9"],
+    ["-us0", "-us1", "-us2", "-us3", "-us4", "-us5", "-us6", "-us7", "-us8", "-us9"],
     `(?:^|[^0-9a-f])([0-9a-f]{32}-us[0-9]{1,2})(?:[^A-Za-z0-9]|$)`,
     { of: "token", least: 4 },
     { before: 33, after: 6, secret: 1, entropy: 3 },

@@ -225,7 +225,7 @@ export const CLOUD: readonly Rule[] = [
     ".atlasv1.",
     `[A-Za-z0-9]{14}\\.(?i:atlasv1)\\.[A-Za-z0-9_=-]{60,70}`,
     { of: "token", least: 60 },
-    { before: 14 },
+    { after: 90, before: 14 },
   ),
   token("pulumi-token", "Access token of Pulumi", "pul-", LOWER_HEX, 40),
   token(
@@ -252,7 +252,9 @@ export const CLOUD: readonly Rule[] = [
   token("databricks-token", "Access token of Databricks", ["dapi", "dkea", "dose"], LOWER_HEX, 32, {
     entropy: 3,
   }),
-  token("snowflake-token", "Programmatic access token of Snowflake", "ver:1-hint:", "[A-Za-z0-9:+/=_-]", 60),
+  token("snowflake-token", "Programmatic access token of Snowflake", "ver:1-hint:", "[A-Za-z0-9:+/=_-]", 60, {
+    run: { of: "visible", least: 60 },
+  }),
   assigned(
     "confluent-secret",
     "API secret of Confluent",
@@ -268,8 +270,10 @@ export const CLOUD: readonly Rule[] = [
   {
     id: "kubernetes-secret",
     description: "Manifest of a Kubernetes secret with its data",
-    keywords: ["kind: secret", 'kind": "secret', 'kind":"secret'],
-    pattern: `(?is)\\bkind["']?:\\s*["']?Secret\\b.{0,300}?\\bdata["']?:\\s*\\{?\\s*["']?[\\w.-]{1,60}["']?:\\s*["']?([A-Za-z0-9+/]{16,400}={0,2})["']?`,
+    keywords: ["", '"', "'"].flatMap((before) =>
+      ["", " "].flatMap((blank) => ["", '"', "'"].map((after) => `kind${before}:${blank}${after}secret`)),
+    ),
+    pattern: `(?is)kind["']?: ?["']?Secret["'\\s,}].{0,300}?data["']?:\\s*\\{?\\s*["']?[\\w.-]{1,60}["']?:\\s*["']?([A-Za-z0-9+/]{16,400}={0,2})["']?`,
     before: 1,
     after: 800,
     run: { of: "token", least: 16 },
@@ -298,7 +302,7 @@ export const CLOUD: readonly Rule[] = [
     "dynatrace-token",
     "Token of Dynatrace",
     ["dt0c01.", "dt0s01.", "dt0s02.", "dt0s16."],
-    `dt0[cs](?:01|02|16)\\.[A-Z0-9]{8,24}\\.[A-Z0-9]{64}`,
+    `dt0(?:c01|s01|s02|s16)\\.[A-Z0-9]{8,24}\\.[A-Z0-9]{64}`,
     { of: "token", least: 70 },
     { after: 110 },
   ),
@@ -358,7 +362,7 @@ export const CLOUD: readonly Rule[] = [
     "freemius-key",
     "Secret key of Freemius",
     ["secret_key"],
-    `["']secret_key["']\\s*=>\\s*["'](sk_[!-~]{29})["']`,
+    `["']secret_key["']\\s*=>\\s*["'](sk_[!#-&(-;=?-_a-~]{29})["']`,
     { of: "visible", least: 29 },
     { before: 1, after: 70, secret: 1 },
   ),
@@ -547,11 +551,12 @@ export const CLOUD: readonly Rule[] = [
     "Secret of Twitter",
     ["twitter"],
     `(?:${ALNUM}{45}|${ALNUM}{50}|${DIGIT}{15,25}-${ALNUM}{20,40})`,
-    { of: "token", least: 40 },
+    { of: "token", least: 36 },
     { entropy: 4 },
   ),
   token("twitter-bearer-token", "Bearer token of Twitter", "AAAAAAAAAAAAAAAAAAAA", "[A-Za-z0-9%]", 80, {
     entropy: 3.5,
     edges: true,
+    run: { of: "visible", least: 80 },
   }),
 ]

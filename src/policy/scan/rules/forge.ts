@@ -107,8 +107,8 @@ export const FORGE: readonly Rule[] = [
   {
     id: "npm-auth-token",
     description: "Credential line of an .npmrc",
-    keywords: ["_authtoken", "_auth=", "_password="],
-    pattern: `(?:_authToken|_auth|_password)\\s*=\\s*["']?([A-Za-z0-9+/_=-]{20,400})`,
+    keywords: ["_authtoken", "_auth=", "_auth =", "_password=", "_password ="],
+    pattern: `(?:_authToken|_auth|_password) ?= ?["']?([A-Za-z0-9+/_=-]{20,400})`,
     before: 0,
     after: 430,
     run: { of: "token", least: 20 },
