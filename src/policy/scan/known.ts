@@ -108,9 +108,10 @@ function spellings(text: string, value: Bytes): { encoding: string; bytes: Bytes
   ]
   for (const core of base64Cores(value)) list.push({ encoding: "base64", bytes: Buffer.from(core) })
   for (const core of base32Cores(value)) list.push({ encoding: "base32", bytes: Buffer.from(core) })
-  // Header values are written one byte a character, so a text of Latin-1 may leave so.
-  if (/[\u0080-\u00ff]/.test(text) && !/[^\u0000-\u00ff]/.test(text)) {
-    list.push({ encoding: "latin-1", bytes: Buffer.from(text, "latin1") })
+  // Header values are written one byte a character, and so are characters of Latin-1 that come out of escapes.
+  if (/[\u0080-\u00ff]/.test(text)) {
+    const bytes = [...text].map((c) => Buffer.from(c, c <= "\u00ff" ? "latin1" : "utf8"))
+    list.push({ encoding: "latin-1", bytes: Buffer.concat(bytes) })
   }
   return list
 }

@@ -115,9 +115,12 @@ export function hexAt(bytes: Uint8Array, at: number, digits: number, end: number
   return value
 }
 
-/** Writes a character as UTF-8; what is no character is written as U+FFFD. */
+/**
+ * Writes a character: of Latin-1 as one byte, for that is how strings carry bytes, others as UTF-8; what is no character
+ * as U+FFFD.
+ */
 export function putCharacter(out: ViewWriter, code: number): void {
-  if (code < 0x80) {
+  if (code < 0x100) {
     out.put(code)
   } else if (code < 0x800) {
     out.put(0xc0 | (code >> 6))

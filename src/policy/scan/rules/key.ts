@@ -100,7 +100,7 @@ export const KEY: readonly Rule[] = [
     "connection-string-fields",
     "Connection string of a database with its password",
     ["password=", "password =", "pwd=", "pwd ="],
-    `(?i)(?:server|data source|host|addr|address|endpoint)\\s*=[^;"'\\n]{1,200};[^"'\\n]{0,200}?(?:password|pwd) ?= ?([^;"'\\s<>{}$]{6,128})`,
+    `(?i)(?:server|data source|host|addr|address|endpoint)\\s*=[^;"'\\n]{1,200};[^"'\\n]{0,200}?(?:password|pwd) ?= ?([^;"'\`\\s<>{}$]{6,128})`,
     { of: "visible", least: 6 },
     { before: 440, after: 140, secret: 1, check: "password" },
   ),
