@@ -26,10 +26,12 @@ interface Child {
 }
 
 /**
- * An ended program's last words are in its pipes already. One that it left behind may hold these open: silence for so
- * long, in milliseconds, or so many bytes more than any pipe holds, and it was not the program.
+ * An ended program's last words are in its pipes already. One that it left behind may hold these open, and the agent
+ * may open them by their names: silence for so long, in milliseconds, so much time of reading in all, or so many bytes
+ * more than any pipe holds, and it was not the program.
  */
 const SILENCE_MS = 1000
+const LAST_WORDS_MS = 3000
 const LAST_WORDS_BYTES = 4 * 1024 * 1024
 
 export class PipedProgram {
@@ -154,10 +156,16 @@ export class PipedProgram {
     const silence = Promise.withResolvers<void>()
     let timer: NodeJS.Timeout | undefined
     let bytes = 0
+    let waited = 0
+    let last = performance.now()
     this.#heard = (more) => {
       bytes += more
+      const now = performance.now()
+      // What the host took its time for is nobody's fault in here.
+      if (more > 0) waited += now - last
+      last = now
       clearTimeout(timer)
-      if (bytes > LAST_WORDS_BYTES) silence.resolve()
+      if (bytes > LAST_WORDS_BYTES || waited > LAST_WORDS_MS) silence.resolve()
       timer = setTimeout(() => {
         if (!this.#paused) silence.resolve()
       }, SILENCE_MS)
