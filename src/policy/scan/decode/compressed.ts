@@ -24,7 +24,16 @@ export interface Work {
   unfinished(view: View, at: number): void
 }
 
-type Opener = (bytes: Uint8Array, from: number, to: number, most: number) => Inflated | undefined
+type Opener = (
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  most: number,
+  isCopy: boolean,
+) => Inflated | undefined
+
+/** Decodings that change some bytes of binary data by chance: what is whole there stands whole before them, too. */
+const COPIES = new Set(["percent", "escapes", "entities", "quoted-printable", "joined"])
 
 const FORMS: readonly { name: string; magic: Uint8Array; open: Opener }[] = [
   { name: "gzip", magic: Uint8Array.of(0x1f, 0x8b, 0x08), open: gunzip },
@@ -43,13 +52,16 @@ export function* decompress(view: View, work: Work): Generator<View> {
   const { bytes } = view
   // Whatever is compressed has bytes that ASCII lacks.
   if (isAscii(bytes)) return
+  const isCopy = view.decoded.some((name) => COPIES.has(name))
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   for (const { name, magic, open } of FORMS) {
     let at = buffer.indexOf(magic)
     while (at >= 0) {
       work.work(ATTEMPT_WORK)
       const to = segmentEnd(view, segmentAt(view, at))
-      const piece = isPixelData(bytes, at) ? undefined : open(bytes, at, to, Math.min(PIECE_MAX, work.left))
+      const piece = isPixelData(bytes, at)
+        ? undefined
+        : open(bytes, at, to, Math.min(PIECE_MAX, work.left), isCopy)
       if (piece?.end === "truncated" && reachesEnd(view, to)) work.unfinished(view, at)
       let next = at + 1
       if (piece !== undefined && isWorthIt(piece)) {
@@ -120,7 +132,13 @@ function unzip(bytes: Uint8Array, from: number, to: number, most: number): Infla
   return at >= to ? cutOff(to) : inflate(bytes, at, to, most)
 }
 
-function unzstd(bytes: Uint8Array, from: number, to: number, most: number): Inflated | undefined {
+function unzstd(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  most: number,
+  isCopy: boolean,
+): Inflated | undefined {
   const end = zstdFrameEnd(bytes, from, to)
   if (end === -1) return cutOff(to)
   if (end === -2) return undefined
@@ -131,6 +149,7 @@ function unzstd(bytes: Uint8Array, from: number, to: number, most: number): Infl
     if (error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE") {
       throw new BudgetSpent("decoded-bytes")
     }
+    if (isCopy) return undefined
     // A whole frame, and yet no data: with a dictionary, or damaged. Nobody can say what it holds.
     throw new BudgetSpent("undecodable")
   }

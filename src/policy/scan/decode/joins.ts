@@ -6,6 +6,9 @@ import { type View, ViewWriter } from "../view.ts"
 
 const QUOTES = new Uint8Array(256)
 for (const byte of Buffer.from("\"'`")) QUOTES[byte] = 1
+// A zero byte stands between segments of the view: no string spans it.
+const ENDS = Uint8Array.from(QUOTES)
+ENDS[0] = 1
 /** What may stand between two strings that belong together: operators of concatenation, commas, blanks, parentheses */
 const BETWEEN = new Uint8Array(256)
 for (const byte of Buffer.from(" \t\r\n+,.&\\()")) BETWEEN[byte] = 1
@@ -67,6 +70,6 @@ function nextString(bytes: Uint8Array, quote: number): number {
 
 function stringStart(bytes: Uint8Array, least: number, end: number): number {
   let start = end
-  while (start > least && QUOTES[bytes[start - 1]!] === 0) start--
+  while (start > least && ENDS[bytes[start - 1]!] === 0) start--
   return start
 }

@@ -29,9 +29,12 @@ export function rewrite(form: EscapeForm, view: View): View | undefined {
   /** Bytes before are written already, or belong to no segment */
   let done = 0
   let clear = 0
+  let zero = zeroFrom(bytes, 0)
   while (at >= 0) {
     const wasOpen = open
-    if (open && at - done > 2 * AROUND && hasBreak(bytes, done, at)) {
+    if (zero < done) zero = zeroFrom(bytes, done)
+    // A zero byte stands between segments of the view, and ends a text anyway.
+    if (open && (zero < at || (at - done > 2 * AROUND && hasBreak(bytes, done, at)))) {
       const to = tailEnd(bytes, done, at)
       out.copy(bytes, done, to)
       out.close(to)
@@ -85,13 +88,22 @@ function hasBreak(bytes: Uint8Array, from: number, to: number): boolean {
 }
 
 function headStart(bytes: Uint8Array, least: number, at: number): number {
-  let from = Math.max(least, at - AROUND)
+  let from = at
+  const near = Math.max(least, at - AROUND)
+  while (from > near && bytes[from - 1] !== 0) from--
   while (from > least && BREAKS[bytes[from - 1]!] === 0) from--
   return from
 }
 
+function zeroFrom(bytes: Uint8Array, from: number): number {
+  const at = bytes.indexOf(0, from)
+  return at < 0 ? bytes.length : at
+}
+
 function tailEnd(bytes: Uint8Array, from: number, most: number): number {
-  let to = Math.min(most, from + AROUND)
+  let to = from
+  const near = Math.min(most, from + AROUND)
+  while (to < near && bytes[to] !== 0) to++
   while (to < most && BREAKS[bytes[to]!] === 0) to++
   return to
 }
