@@ -115,6 +115,7 @@ export class BodyScan {
   #scan(last: boolean): Verdict {
     const window = this.#buffer.subarray(0, this.#length)
     this.#collector.unfinishedFrom = Number.POSITIVE_INFINITY
+    this.#collector.isLast = last
     const bound = this.#look(window)
     const findings = this.#collector.take()
     if (bound !== undefined) return this.#stop(bound, findings)

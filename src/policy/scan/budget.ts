@@ -7,7 +7,7 @@ import type { Bound } from "./finding.ts"
  */
 const WORK_PER_BYTE = 24
 /** Bytes on top, for small things that unfold: a deflated page of text in a parameter */
-const WORK_BASE = 4 * 1024 * 1024
+const WORK_BASE = 8 * 1024 * 1024
 /** Bytes that patterns may be matched against, per byte that came: prose takes 0.1 */
 const PATTERN_PER_BYTE = 2
 const PATTERN_BASE = 128 * 1024

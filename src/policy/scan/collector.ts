@@ -5,7 +5,7 @@ import type { KnownHit } from "./known.ts"
 import type { PatternHit } from "./patterns.ts"
 import { latin1 } from "./patterns.ts"
 import { SEED_PHRASE } from "./ruleset.ts"
-import { sourceOf, type View } from "./view.ts"
+import { reachesEnd, sourceOf, type View } from "./view.ts"
 import type { Visitor } from "./walk.ts"
 
 /** Where an offset in the window lies: small things are looked at together. */
@@ -15,9 +15,12 @@ export class Collector implements Visitor {
   readonly budget = new Budget()
   /** Earliest byte of the window at which compressed data begins that goes on beyond it */
   unfinishedFrom = Number.POSITIVE_INFINITY
+  /** Whether nothing follows the bytes that are looked at */
+  isLast = true
   readonly #key: string
   readonly #locate: Locate
   readonly #seen = new Set<string>()
+  readonly #rules = new Set<string>()
   #found: Finding[] = []
 
   constructor(key: string, locate: Locate) {
@@ -33,6 +36,15 @@ export class Collector implements Visitor {
   }
 
   pattern(view: View, { rule, value, start }: PatternHit): void {
+    // Cut off by the end of the window, it is looked at again with what follows, and then has its own hash.
+    if (!this.isLast && reachesEnd(view, start + value.length)) return
+    if (view.decoded.includes("joined")) {
+      // Lists of words put together make long ones; hardly a random value is without a digit.
+      if (!/[0-9]/.test(value)) return
+      // What stood there whole stands here again, with the next string at its end.
+      if (this.#rules.has(rule.id)) return
+    }
+    this.#rules.add(rule.id)
     this.#add(view, start, {
       rule: rule.id,
       severity: rule.severity,
@@ -64,8 +76,10 @@ export class Collector implements Visitor {
     })
   }
 
-  unfinished(view: View, at: number): void {
+  unfinished(view: View, at: number): boolean {
+    if (this.isLast) return false
     this.unfinishedFrom = Math.min(this.unfinishedFrom, sourceOf(view, at))
+    return true
   }
 
   #add(view: View, at: number, finding: Omit<Finding, "place" | "offset">): void {

@@ -31,6 +31,9 @@ export interface Patterns {
 /** Weight of finding a match's place against asking whether there is one: the DFA does only the latter. */
 const FIND_WEIGHT = 4
 
+/** Bytes that a pattern is matched against at once: a long list of secrets is told by its first ones */
+const SLICE = 8 * 1024
+
 const MASKS: Readonly<Record<Alphabet, number>> = { digits: 1, hex: 2, alnum: 4, token: 8, visible: 16 }
 const CLASSES = new Uint8Array(256)
 for (let byte = 0x21; byte < 0x7f; byte++) {
@@ -107,17 +110,38 @@ function matchWindow(
 ): void {
   const { rule } = candidate
   const { from, to } = window
-  budget.pattern(to - from)
   candidate.pattern ??= RE2JS.compile(rule.pattern)
-  const text = latin1(bytes, from, to)
-  if (!candidate.pattern.test(text)) return
-  budget.pattern((to - from) * FIND_WEIGHT)
-  const matcher = candidate.pattern.matcher(text)
+  const reach = rule.before + rule.after
+  for (let at = from; at < to; at += SLICE) {
+    // A match is told by the slice in which it begins; the byte before is there for patterns that look at it.
+    const start = Math.max(from, at - 1)
+    const end = Math.min(to, at + SLICE + reach)
+    budget.pattern(end - start)
+    const text = latin1(bytes, start, end)
+    if (candidate.pattern.test(text))
+      findIn(candidate.pattern, rule, text, start, at, at + SLICE, budget, hit)
+  }
+}
+
+function findIn(
+  pattern: RE2JS,
+  rule: Rule,
+  text: string,
+  start: number,
+  from: number,
+  to: number,
+  budget: Budget,
+  hit: (hit: PatternHit) => void,
+): void {
+  budget.pattern(text.length * FIND_WEIGHT)
+  const matcher = pattern.matcher(text)
   const group = rule.secret ?? 0
   while (matcher.find()) {
+    const at = start + matcher.start(0)
+    if (at >= to) return
     const value = matcher.group(group)
-    if (value === null || !isReal(rule, value)) continue
-    hit({ rule, value, start: from + matcher.start(group) })
+    if (at < from || value === null || !isReal(rule, value)) continue
+    hit({ rule, value, start: start + matcher.start(group) })
   }
 }
 

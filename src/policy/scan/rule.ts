@@ -60,6 +60,8 @@ const ASSIGNED_GAP = 64
 /** Begins where no other token goes on */
 const EDGE = "(?:^|[^A-Za-z0-9+/_-])"
 
+const SHORT_WORD = /^[A-Za-z0-9+/]{1,7}$/
+
 /** The body's alphabets, as RE2 classes. */
 export const HEX = "[0-9a-fA-F]"
 export const LOWER_HEX = "[0-9a-f]"
@@ -79,8 +81,9 @@ export function quote(literal: string): string {
 
 /**
  * A token known by how it begins: the prefix, then at least `least` characters of the class. What stands around it does
- * not count, so that a letter put before or after hides nothing; only with `edges`, for prefixes that binary data in
- * base64 is full of, nothing of base64 may stand before it.
+ * not count, so that a letter put before or after hides nothing. Only with `edges`, nothing of base64 may stand before
+ * it: for prefixes that words end in, and for short ones of letters and digits alone, of which every picture in base64
+ * has some.
  */
 export function token(
   id: string,
@@ -90,8 +93,8 @@ export function token(
   least: number,
   extra: Extra & { readonly edges?: boolean } = {},
 ): Rule {
-  const { edges = false, ...rest } = extra
   const list = typeof prefixes === "string" ? [prefixes] : prefixes
+  const { edges = list.some((prefix) => SHORT_WORD.test(prefix)), ...rest } = extra
   const start = list.length === 1 ? quote(list[0]!) : `(?:${list.map(quote).join("|")})`
   const longest = Math.max(...list.map((prefix) => prefix.length))
   const shortest = Math.min(...list.map((prefix) => prefix.length))

@@ -31,8 +31,8 @@ export interface Visitor {
   pattern(view: View, hit: PatternHit): void
   known(view: View, hit: KnownHit): void
   seedPhrase(view: View, start: number, end: number): void
-  /** Compressed data that goes on beyond the bytes, by where it begins in the view */
-  unfinished(view: View, at: number): void
+  /** Compressed data that goes on beyond the bytes, by where it begins in the view; true when the rest will come */
+  unfinished(view: View, at: number): boolean
 }
 
 /** Throws BudgetSpent when there is more to do than may be done. */
@@ -43,11 +43,7 @@ export function walk(sought: Sought, bytes: Uint8Array, visitor: Visitor): void 
 function visit(sought: Sought, view: View, visitor: Visitor): void {
   const { budget } = visitor
   budget.work(view.bytes.length)
-  const isJoined = view.decoded.includes("joined")
-  findPatterns(sought.patterns, view.bytes, budget, (hit) => {
-    // Lists of words put together make long ones; hardly a random value is without a digit.
-    if (!isJoined || /[0-9]/.test(hit.value)) visitor.pattern(view, hit)
-  })
+  findPatterns(sought.patterns, view.bytes, budget, (hit) => visitor.pattern(view, hit))
   findKnown(sought.known, view.bytes, (hit) => visitor.known(view, hit))
   if (sought.seedPhrases) {
     for (const { start, end } of seedPhrases(latin1(view.bytes))) visitor.seedPhrase(view, start, end)

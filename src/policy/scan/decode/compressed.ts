@@ -10,9 +10,9 @@ import { type Inflated, inflate } from "./inflate.ts"
 import { ZSTD_MAGIC, zstdFrameEnd } from "./zstd-frame.ts"
 
 /** What one attempt costs at least, in bytes of work: a dynamic block's tables are built before it is found invalid */
-const ATTEMPT_WORK = 512
-/** Output of one piece, in bytes: pages of text; more is for the body as a whole */
-const PIECE_MAX = 4 * 1024 * 1024
+const ATTEMPT_WORK = 1024
+/** Output of one piece, in bytes: an archive of sources; a body as a whole may have twice as much */
+const PIECE_MAX = 8 * 1024 * 1024
 /** Output of something that then turned out damaged, in bytes: less is chance */
 const DAMAGED_MIN = 32
 
@@ -20,8 +20,8 @@ const DAMAGED_MIN = 32
 export interface Work {
   work(bytes: number): void
   readonly left: number
-  /** `at`: where the piece begins in the view */
-  unfinished(view: View, at: number): void
+  /** `at`: where the piece begins in the view. True when the rest is waited for, and the piece is not needed yet */
+  unfinished(view: View, at: number): boolean
 }
 
 type Opener = (
@@ -62,9 +62,9 @@ export function* decompress(view: View, work: Work): Generator<View> {
       const piece = isPixelData(bytes, at)
         ? undefined
         : open(bytes, at, to, Math.min(PIECE_MAX, work.left), isCopy)
-      if (piece?.end === "truncated" && reachesEnd(view, to)) work.unfinished(view, at)
+      const waits = piece?.end === "truncated" && reachesEnd(view, to) && work.unfinished(view, at)
       let next = at + 1
-      if (piece !== undefined && isWorthIt(piece)) {
+      if (piece !== undefined && !waits && isWorthIt(piece)) {
         if (piece.end === "full") throw new BudgetSpent("decoded-bytes")
         work.work(piece.bytes.length)
         yield {

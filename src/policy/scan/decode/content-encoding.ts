@@ -3,6 +3,7 @@ import { brotliDecompressSync, zstdDecompressSync } from "node:zlib"
 import { BudgetSpent } from "../budget.ts"
 import { gunzip, inflateZlib } from "./compressed.ts"
 import { type Inflated, inflate } from "./inflate.ts"
+import { zstdFrameEnd } from "./zstd-frame.ts"
 
 /** Most encodings of one body: each can multiply the bytes by a thousand. */
 const ENCODINGS_MAX = 3
@@ -26,6 +27,8 @@ export function undoEncodings(body: Uint8Array, encodings: readonly string[], mo
 function undo(bytes: Uint8Array, encoding: string, most: number): Uint8Array {
   if (bytes.length === 0) return bytes
   if (encoding === "br" || encoding === "zstd") {
+    // The runtime takes a Zstandard frame that is cut off for a whole one, and its receiver may get the rest.
+    if (encoding === "zstd" && !areWholeFrames(bytes)) throw new BudgetSpent("undecodable")
     try {
       return (encoding === "br" ? brotliDecompressSync : zstdDecompressSync)(bytes, { maxOutputLength: most })
     } catch (error) {
@@ -48,6 +51,12 @@ function undo(bytes: Uint8Array, encoding: string, most: number): Uint8Array {
     at = member.next
   }
   return members.length === 1 ? members[0]! : Buffer.concat(members, length)
+}
+
+function areWholeFrames(bytes: Uint8Array): boolean {
+  let at = 0
+  while (at >= 0 && at < bytes.length) at = zstdFrameEnd(bytes, at, bytes.length)
+  return at === bytes.length
 }
 
 function whole(inflated: Inflated): Uint8Array {

@@ -84,7 +84,8 @@ class Stream {
     this.#at = from
     this.#to = to
     this.#most = most
-    this.out = new Uint8Array(Math.min(most, Math.max(256, (to - from) * 2, 0), 256 * 1024))
+    // Most attempts are chance and end at once.
+    this.out = new Uint8Array(Math.min(most, 1024))
   }
 
   /** First byte that no bit was taken of. */

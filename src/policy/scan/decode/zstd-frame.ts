@@ -6,6 +6,7 @@ const DICTIONARY_BYTES = [0, 1, 2, 4]
 
 /** First byte after the frame that begins at `from`; -1 when it goes on beyond `to`; -2 when it is none. */
 export function zstdFrameEnd(bytes: Uint8Array, from: number, to: number): number {
+  for (let i = 0; i < ZSTD_MAGIC.length; i++) if (bytes[from + i] !== ZSTD_MAGIC[i]) return -2
   const descriptor = bytes[from + 4]
   if (descriptor === undefined || from + 5 > to) return -1
   const single = (descriptor & 0x20) !== 0

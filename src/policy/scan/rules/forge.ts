@@ -113,7 +113,7 @@ export const FORGE: readonly Rule[] = [
     after: 430,
     run: { of: "token", least: 20 },
     secret: 1,
-    entropy: 3.5,
+    entropy: 3,
     check: "mixed",
     severity: "block",
   },
