@@ -6,12 +6,14 @@
 import type { ChildProcess } from "node:child_process"
 import { renameSync, writeFileSync } from "node:fs"
 import { controlRequest } from "../../src/policy/wire/control.ts"
+import { daemonReport } from "../../src/policy/wire/daemon.ts"
 import {
   type ConfinedProgram,
   KEEPER,
   KEEPER_PLAN_MAX,
   type KeeperPlan,
 } from "../../src/policy/wire/keeper.ts"
+import { fromInner } from "../../src/policy/wire/lifeline.ts"
 import { reasonOf } from "../../src/runtime/error.ts"
 import { firstLine, readLines } from "../../src/runtime/lines.ts"
 import { currentOwner, type ProcessOwner } from "../../src/runtime/process-owner.ts"
@@ -32,8 +34,9 @@ export async function runKeeper(): Promise<void> {
   const line = firstLine(process.stdin, KEEPER_PLAN_MAX)
   // The host starts us before it knows the plan, so that we are ready when it does.
   const [{ Gateway }, owner] = await Promise.all([import("./gateway.ts"), currentOwner()])
-  // A schema is built when it is first used, and there is nothing else to do yet.
-  controlRequest.safeParse({ op: "load" })
+  controlRequest.prepare("load", "provision", "probe", "launch", "session")
+  fromInner.prepare("hello", "provisioned", "probed", "started")
+  daemonReport.prepare("live", "event")
   const text = await line
   // Nothing was agreed to, or the host is gone.
   if (text === undefined) process.exit(0)

@@ -3,7 +3,7 @@
  * the gateway then is empty and refuses everything until the host loads it, while the agent lives on.
  */
 import { createConnection, type Socket } from "node:net"
-import { type FromInner, LIFELINE_LINE_MAX, type ToInner, toInner } from "../../src/policy/wire/lifeline.ts"
+import { type FromInner, LIFELINE_LINE_MAX, type ToInner } from "../../src/policy/wire/lifeline.ts"
 import { readLines } from "../../src/runtime/lines.ts"
 
 /** How long init may take to listen at first, and the pause between tries, in milliseconds. */
@@ -37,8 +37,7 @@ export class Lifeline {
   async *messages(lost: () => void): AsyncGenerator<ToInner> {
     while (!this.#closing) {
       try {
-        for await (const line of readLines(this.#socket, LIFELINE_LINE_MAX))
-          yield toInner.parse(JSON.parse(line))
+        for await (const line of readLines(this.#socket, LIFELINE_LINE_MAX)) yield JSON.parse(line) as ToInner
       } catch {
         // A broken connection is the same as an ended one: connect again.
       }

@@ -32,6 +32,11 @@ const NEXT: Partial<Record<ControlAnswer["type"], string>> = {
 
 type Answer<T extends ControlAnswer["type"]> = Extract<ControlAnswer, { type: T }>
 
+/** For a start, which has nothing else to do while its gateway comes up. */
+export function prepareForAnswers(): void {
+  controlAnswer.prepare("loaded", "provisioned", "probed", "launched", "joined")
+}
+
 export class ControlClient implements AsyncDisposable {
   readonly #identity: string
   readonly #streams: ControlStreams

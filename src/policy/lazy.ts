@@ -20,6 +20,8 @@ export interface LazyUnion<T> {
   /** Throws for what does not fit */
   parse(value: unknown): T
   safeParse(value: unknown): z.core.util.SafeParseResult<T>
+  /** Builds members before they are needed, for a process that has nothing else to do yet */
+  prepare(...names: string[]): void
 }
 
 /** Messages told apart by the text of one field: `members` are named by that text. */
@@ -37,5 +39,9 @@ export function union<M extends Members>(field: string, members: M): LazyUnion<O
   return {
     parse: (value) => memberOf(value).parse(value) as Output<M>,
     safeParse: (value) => memberOf(value).safeParse(value) as z.core.util.SafeParseResult<Output<M>>,
+    prepare: (...names) => {
+      // A schema makes some of its parts when it first parses.
+      for (const name of names) memberOf({ [field]: name }).safeParse({ [field]: name })
+    },
   }
 }

@@ -11,7 +11,7 @@ import {
   removeState,
   writeMetadata,
 } from "../bottle/state.ts"
-import { ControlClient, type ControlStreams } from "../gateway/control-client.ts"
+import { ControlClient, type ControlStreams, prepareForAnswers } from "../gateway/control-client.ts"
 import { EMPTY_HEAD } from "../policy/ledger.ts"
 import { WORKSPACE } from "../policy/paths.ts"
 import type { Probe, ProbeResult } from "../policy/wire/lifeline.ts"
@@ -67,6 +67,7 @@ export async function startBottle(
     written.catch(() => {})
     tried.catch(() => {})
     asked.resolve({ control: way, written, tried })
+    prepareForAnswers()
     await loaded
   }
   const sandbox = await prepared.backend.launch(sandboxPlan(prepared), scope, begun, load)

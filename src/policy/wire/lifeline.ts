@@ -104,28 +104,22 @@ export function lengthOf(words: readonly string[]): number {
   return words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0)
 }
 
-export const toInner = union("type", {
-  provision: () => z.strictObject({ type: z.literal("provision"), files: z.array(provisionFile()) }),
-  probe: () => z.strictObject({ type: z.literal("probe"), probes: z.array(probe()) }),
-  launch: () =>
-    z.strictObject({
-      type: z.literal("launch"),
-      launch: launch(),
+/** Without a schema: init sends it, which has checked what came from the host. */
+export type ToInner =
+  | { type: "provision"; files: ProvisionedFile[] }
+  | { type: "probe"; probes: Probe[] }
+  | {
+      type: "launch"
+      launch: Launch
       /** First launch of this bottle, in milliseconds since 1970: what changed later is the agent's work */
-      since: z.int().check(z.gte(0)),
-    }),
+      since: number
+    }
   /** Ends the agent: SIGTERM, after `grace_ms` SIGKILL */
-  stop: () => z.strictObject({ type: z.literal("stop"), grace_ms: z.int() }),
+  | { type: "stop"; grace_ms: number }
   /** Passes a signal on to the agent */
-  signal: () => z.strictObject({ type: z.literal("signal"), signal: z.enum(["SIGINT", "SIGTERM"]) }),
+  | { type: "signal"; signal: "SIGINT" | "SIGTERM" }
   /** Connects to the session socket, shows `token`, and joins what is asked for */
-  session: () =>
-    z.strictObject({
-      type: z.literal("session"),
-      token: z.string().check(z.maxLength(64)),
-      request: sessionRequest(),
-    }),
-})
+  | { type: "session"; token: string; request: SessionRequest }
 
 /** State of the workspace when the agent ended. */
 export const workspaceState = once(() =>
@@ -158,7 +152,6 @@ export type ProvisionedFile = z.infer<ReturnType<typeof provisionFile>>
 export type SetupCommand = z.infer<ReturnType<typeof setupCommand>>
 export type Launch = z.infer<ReturnType<typeof launch>>
 export type SessionRequest = z.infer<ReturnType<typeof sessionRequest>>
-export type ToInner = ReturnType<typeof toInner.parse>
 export type FromInner = ReturnType<typeof fromInner.parse>
 export type WorkspaceState = z.infer<ReturnType<typeof workspaceState>>
 
