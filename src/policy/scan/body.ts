@@ -20,8 +20,8 @@ export interface Verdict {
 
 /** Least bytes held back: four times the longest pattern, so that it may be written in hexadecimal of hexadecimal */
 export const HOLD_BACK_MIN = 16 * 1024
-/** Bytes that are gathered before they are looked at: each look also covers what is held back */
-const WINDOW = 64 * 1024
+/** Bytes that are gathered before they are looked at: each look also covers what is held back, an eighth more */
+export const WINDOW = 128 * 1024
 /** Bytes looked at in one go: what a look makes of them stays in the caches and is soon let go */
 const WINDOW_MAX = 512 * 1024
 /** Bytes of a body, or of a part of it, that must be there whole before it can be decoded */
