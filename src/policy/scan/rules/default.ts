@@ -7,6 +7,7 @@ import { FORGE } from "./forge.ts"
 import { KEY } from "./key.ts"
 import { MODEL } from "./model.ts"
 import { PAYMENT } from "./payment.ts"
+import { PIPELINE } from "./pipeline.ts"
 import { SERVICE } from "./service.ts"
 
 export const DEFAULT_RULES: readonly Rule[] = [
@@ -14,6 +15,7 @@ export const DEFAULT_RULES: readonly Rule[] = [
   ...FORGE,
   ...MODEL,
   ...CLOUD,
+  ...PIPELINE,
   ...CHAT,
   ...PAYMENT,
   ...SERVICE,

@@ -2,7 +2,6 @@
 import {
   ALNUM,
   assigned,
-  BASE64,
   HEX,
   LOWER,
   LOWER_HEX,
@@ -142,7 +141,7 @@ export const FORGE: readonly Rule[] = [
     { before: 1, secret: 1, entropy: 3.5, check: "mixed", after: 47 },
   ),
   token("clojars-token", "Deploy token of Clojars", "CLOJARS_", HEX, 60),
-  token("hex-pm-key", "Key of Hex", "hexpm_", LOWER, 32, { severity: "block" }),
+  token("hex-pm-key", "Key of Hex", "hexpm_", LOWER, 32),
   token(
     "packagist-token",
     "Token of Packagist",
@@ -151,6 +150,13 @@ export const FORGE: readonly Rule[] = [
     64,
   ),
   token("jsr-token", "Token of JSR", "jsrp_", ALNUM, 40),
-  token("jsr-deploy-token", "Token of Deno Deploy", ["ddp_", "ddo_"], ALNUM, 36, { entropy: 3.5 }),
-  token("cachix-token", "Token of Cachix", "eyJhbGciOiJIUzI1NiJ9.", BASE64, 40, { severity: "note" }),
+  token("deno-deploy-token", "Token of Deno Deploy", ["ddp_", "ddo_"], ALNUM, 36, { entropy: 3.5 }),
+  shape(
+    "nuget-config-password",
+    "Password in clear text of a NuGet configuration",
+    "cleartextpassword",
+    `(?i)cleartextpassword["']?\\s{1,8}value\\s?=\\s?["']([^"'\\s<>{}$\`]{6,200})["']`,
+    { of: "visible", least: 6 },
+    { before: 0, after: 260, secret: 1, check: "password" },
+  ),
 ]

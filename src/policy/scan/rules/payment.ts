@@ -98,9 +98,9 @@ export const PAYMENT: readonly Rule[] = [
     { entropy: 3.5 },
   ),
   token(
-    "coinpayments-key",
-    "Private key of a wallet of Bitcoin, extended form",
-    ["xprv9s21", "xprv"],
+    "bitcoin-extended-key",
+    "Extended private key of a wallet (BIP-32)",
+    "xprv",
     "[1-9A-HJ-NP-Za-km-z]",
     100,
     { entropy: 4 },

@@ -250,7 +250,6 @@ export const SERVICE: readonly Rule[] = [
   assigned("amplitude-key", "Key of Amplitude", "amplitude", `${LOWER_HEX}{32}`, HEX_32),
   assigned("bugsnag-key", "Key of Bugsnag", "bugsnag", `${LOWER_HEX}{32}`, HEX_32),
   assigned("rollbar-token", "Access token of Rollbar", "rollbar", `${LOWER_HEX}{32}`, HEX_32),
-  token("fleetbase-key", "Key of an Ubidots or Fleetbase account", ["BBFF-", "flb_live_"], ALNUM, 30),
   shape(
     "infisical-token",
     "Token of Infisical",
