@@ -139,8 +139,11 @@ class CallerSignals implements Disposable {
 
   constructor(mode: "terminal" | "pipes") {
     const leave = (signal: NodeJS.Signals) => this.#left.resolve(128 + constants.signals[signal])
+    let ends = 0
     const passOn = (signal: "SIGINT" | "SIGQUIT" | "SIGTERM") => {
-      if (this.#session === undefined) leave(signal)
+      // Whoever asks a second time does not wait for a command that will not go, or a sandbox that does not answer.
+      if (signal === "SIGTERM") ends += 1
+      if (this.#session === undefined || ends > 1) leave(signal)
       else this.#session.signal(signal)
     }
     this.#listeners = [

@@ -185,6 +185,24 @@ onEveryBackend((world) => {
       expect(await command.exited).toBe(9)
     })
 
+    test("a second SIGTERM leaves a command that ignores it, and ends it", async () => {
+      const identity = await world().detached(STAY)
+      await using command = spawned(identity, "trap '' TERM; echo ready; exec sleep 1234569")
+      await once(command.stdout, "data")
+      command.stdout.resume()
+      let left = false
+      const exited = command.exited.finally(() => {
+        left = true
+      })
+      process.kill(command.pid, "SIGTERM")
+      // The first has arrived when a later command was served.
+      await world().inside(identity, "true")
+      expect(left).toBe(false)
+      process.kill(command.pid, "SIGTERM")
+      expect(await exited).toBe(143)
+      await noneWith(identity, "sleep 1234569")
+    })
+
     for (const [signal, status] of [
       ["SIGKILL", 137],
       ["SIGHUP", 129],
