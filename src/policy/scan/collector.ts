@@ -11,6 +11,9 @@ import type { Visitor } from "./walk.ts"
 /** Where an offset in the window lies: small things are looked at together. */
 export type Locate = (offset: number) => { place: Place; offset: number }
 
+/** Matches of patterns that are told of one thing, by severity: a list of secrets is told by its first hundred */
+const TOLD_MAX = { block: 100, note: 20 }
+
 export class Collector implements Visitor {
   readonly budget = new Budget()
   /** Earliest byte of the window at which compressed data begins that goes on beyond it */
@@ -22,6 +25,7 @@ export class Collector implements Visitor {
   readonly #seen = new Set<string>()
   readonly #rules = new Set<string>()
   #found: Finding[] = []
+  readonly #told = { block: 0, note: 0 }
 
   constructor(key: string, locate: Locate) {
     this.#key = key
@@ -45,6 +49,8 @@ export class Collector implements Visitor {
       if (this.#rules.has(rule.id)) return
     }
     this.#rules.add(rule.id)
+    // Known secrets are told always: no flood of others hides one.
+    if (this.#told[rule.severity] >= TOLD_MAX[rule.severity]) return
     this.#add(view, start, {
       rule: rule.id,
       severity: rule.severity,
@@ -86,8 +92,7 @@ export class Collector implements Visitor {
     const id = `${finding.rule} ${finding.hash}`
     if (this.#seen.has(id)) return
     this.#seen.add(id)
-    // Told even when it is one too many, so that the hundredth is not lost with the budget.
+    if (finding.rule !== KNOWN_SECRET) this.#told[finding.severity]++
     this.#found.push({ ...finding, ...this.#locate(sourceOf(view, at)) })
-    this.budget.finding()
   }
 }

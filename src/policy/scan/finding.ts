@@ -18,7 +18,7 @@ export interface Place {
 }
 
 /** Why the scanner stopped: which bound was met. */
-export type Bound = "work" | "windows" | "depth" | "held-bytes" | "decoded-bytes" | "undecodable" | "findings"
+export type Bound = "work" | "windows" | "depth" | "held-bytes" | "decoded-bytes" | "undecodable"
 
 export interface Finding {
   /** Identifier of the rule, `known-secret` or `over-budget` */

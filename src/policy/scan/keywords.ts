@@ -7,8 +7,8 @@
 const LOWERED = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte,
 )
-/** 65,536 bits, 8 KiB: some 600 keywords set one in a hundred */
-const HASH_BITS = 16
+/** 131,072 bits, 16 KiB: all keywords, short ones with each follower, set two or three in a hundred */
+const HASH_BITS = 17
 /** Knuth's multiplicative hash: the golden ratio in 32 bits */
 const MULTIPLIER = 0x9e3779b1
 /** What may follow a keyword of three characters, for which four bytes must be known: what is printed, in lower case */

@@ -150,7 +150,7 @@ function needleSet(fold: Uint8Array, drops: boolean, needles: readonly Needle[])
 /** Folded bytes are written here; grown when needed, and shared, because a scan never waits in between. */
 let scratch = new Uint8Array(64 * 1024)
 
-/** Calls `hit` for every occurrence of every secret. */
+/** Calls `hit` for the first occurrence of every secret and spelling. */
 export function findKnown(known: KnownSecrets, bytes: Uint8Array, hit: (hit: KnownHit) => void): void {
   for (const set of known.sets) findIn(set, bytes, hit)
 }
@@ -167,6 +167,8 @@ function findIn(set: NeedleSet, bytes: Uint8Array, hit: (hit: KnownHit) => void)
     // Without a branch: what is dropped is written over by the next byte.
     length += byte === DROPPED ? 0 : 1
   }
+  // The agent knows some of the values: a body may hold nothing else.
+  const told = new Set<Needle>()
   let at = KNOWN_MIN_BYTES - 1
   while (at < length) {
     const key = hash(folded[at - 2]!, folded[at - 1]!, folded[at]!)
@@ -177,7 +179,8 @@ function findIn(set: NeedleSet, bytes: Uint8Array, hit: (hit: KnownHit) => void)
     }
     const start = at - KNOWN_MIN_BYTES + 1
     for (const needle of buckets.get(key)!) {
-      if (!isAt(folded, start, length, needle.bytes)) continue
+      if (told.has(needle) || !isAt(folded, start, length, needle.bytes)) continue
+      told.add(needle)
       const { secret, encoding } = needle
       const from = unfolded(set, bytes, start)
       const to = unfolded(set, bytes, start + needle.bytes.length - 1) + 1

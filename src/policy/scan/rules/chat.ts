@@ -1,6 +1,11 @@
 /** Chat, mail and telephony. */
 import { ALNUM, assigned, LOWER, LOWER_HEX, type Rule, shape, token, URL64, UUID } from "../rule.ts"
 
+/** Two characters with each pair of hexadecimal digits: as keywords, the two alone would be in every word. */
+function followedByHex(start: string): string[] {
+  return Array.from({ length: 256 }, (_, i) => start + i.toString(16).padStart(2, "0"))
+}
+
 export const CHAT: readonly Rule[] = [
   token("slack-bot-token", "Bot token of Slack", "xoxb-", "[A-Za-z0-9-]", 30, { entropy: 3 }),
   token(
@@ -114,7 +119,7 @@ export const CHAT: readonly Rule[] = [
   shape(
     "twilio-api-key",
     "API key of Twilio",
-    [..."0123456789abcdef"].map((digit) => `sk${digit}`),
+    followedByHex("sk"),
     `(?:^|[^A-Za-z0-9])(SK[0-9a-f]{32})(?:[^A-Za-z0-9]|$)`,
     { of: "alnum", least: 34 },
     { before: 1, after: 35, secret: 1, entropy: 3 },
@@ -122,7 +127,7 @@ export const CHAT: readonly Rule[] = [
   shape(
     "twilio-account-sid",
     "Account identifier of Twilio",
-    [..."0123456789abcdef"].map((digit) => `ac${digit}`),
+    followedByHex("ac"),
     `(?:^|[^A-Za-z0-9])(AC[0-9a-f]{32})(?:[^A-Za-z0-9]|$)`,
     { of: "alnum", least: 34 },
     { before: 1, after: 35, secret: 1, entropy: 3, severity: "note" },
