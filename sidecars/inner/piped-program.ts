@@ -27,11 +27,13 @@ interface Child {
 
 /**
  * An ended program's last words are in its pipes already. One that it left behind may hold these open, and the agent
- * may open them by their names: silence for so long, in milliseconds, so much time of reading in all, or so many bytes
- * more than any pipe holds, and it was not the program.
+ * may open them by their names: after so many looks without a word, so many looks in all, or so many bytes more than
+ * any pipe holds, it was not the program. Looks and not time: each comes behind what could be read before it, also
+ * where this process had to wait for the processor.
  */
-const SILENCE_MS = 1000
-const LAST_WORDS_MS = 3000
+const LOOK_EVERY_MS = 100
+const SILENT_LOOKS = 10
+const LOOKS_MAX = 30
 const LAST_WORDS_BYTES = 4 * 1024 * 1024
 
 export class PipedProgram {
@@ -42,7 +44,7 @@ export class PipedProgram {
   #gone = false
   /** Output waits for the host */
   #paused = false
-  /** Called with each piece of output, and when output goes on after a pause */
+  /** Called with the bytes of each piece of output */
   #heard: ((bytes: number) => void) | undefined
 
   /** `exit` makes what the host is told at the end. */
@@ -113,7 +115,6 @@ export class PipedProgram {
       peer.onceDrained(() => {
         this.#paused = false
         from.resume()
-        this.#heard?.(0)
       })
     })
   }
@@ -153,26 +154,24 @@ export class PipedProgram {
 
   /** Resolves when the program's output has been read to its end. While the host does not take it, it waits. */
   async #lastWords(child: Child): Promise<void> {
-    const silence = Promise.withResolvers<void>()
-    let timer: NodeJS.Timeout | undefined
+    const enough = Promise.withResolvers<void>()
     let bytes = 0
-    let waited = 0
-    let last = performance.now()
+    let silent = 0
+    let looks = 0
     this.#heard = (more) => {
       bytes += more
-      const now = performance.now()
-      // What the host took its time for is nobody's fault in here.
-      if (more > 0) waited += now - last
-      last = now
-      clearTimeout(timer)
-      if (bytes > LAST_WORDS_BYTES || waited > LAST_WORDS_MS) silence.resolve()
-      timer = setTimeout(() => {
-        if (!this.#paused) silence.resolve()
-      }, SILENCE_MS)
+      silent = 0
+      if (bytes > LAST_WORDS_BYTES) enough.resolve()
     }
-    this.#heard(0)
-    await Promise.race([Promise.all([child.stdout, child.stderr].map(ended)), silence.promise])
-    clearTimeout(timer)
+    const look = setInterval(() => {
+      // What the host takes its time for is nobody's fault in here.
+      if (this.#paused) return
+      silent += 1
+      looks += 1
+      if (silent >= SILENT_LOOKS || looks >= LOOKS_MAX) enough.resolve()
+    }, LOOK_EVERY_MS)
+    await Promise.race([Promise.all([child.stdout, child.stderr].map(ended)), enough.promise])
+    clearInterval(look)
     this.#heard = undefined
   }
 }
