@@ -155,6 +155,7 @@ function worst(scanner: Scanner): Figures {
     "random bytes": randomBytes(MIB),
     "percent of percent": fill("%2525252541"),
     backslashes: fill("\\\\\\\\u0041"),
+    "base64 in base64, as deep as a mebibyte goes": nested(MIB),
     "strings to join": fill('"a" + "b", '),
     "gzip headers": fill("\u001f\u008b\u0008\u0000\u0000\u0000\u0000\u0000\u0000\u0003"),
     "zlib headers": fill("x\u009c"),
@@ -183,6 +184,13 @@ function worst(scanner: Scanner): Figures {
     slowest = Math.max(slowest, took)
   }
   return { worst_mib_ms: slowest, worst_missed: missed }
+}
+
+/** Base64 of base64 of base64, until the text is as long as asked for. */
+function nested(length: number): Uint8Array {
+  let bytes: Uint8Array = randomBytes(64)
+  while (bytes.length < length) bytes = Buffer.from(Buffer.from(bytes).toString("base64"))
+  return bytes
 }
 
 /** Why patterns are matched by re2js: what windows cost, and what the runtime's RegExp does with hostile ones. */

@@ -26,8 +26,9 @@ function inBody(text: string, contentType = "application/json"): Finding[] {
   return [...body.push(Buffer.from(text)).findings, ...body.end().findings]
 }
 
-function inHead(parts: { path?: string; query?: string; value?: string }): Finding[] {
+function inHead(parts: { path?: string; query?: string; value?: string; userinfo?: string }): Finding[] {
   return scanner.head({
+    ...(parts.userinfo === undefined ? {} : { userinfo: parts.userinfo }),
     host: "api.example.com",
     path: parts.path ?? "/",
     query: parts.query ?? "",
@@ -56,8 +57,15 @@ describe("every rule finds its secret in every place", () => {
         alone: rulesOf(inText(text)),
         json: rulesOf(inBody(json)),
         path: rulesOf(inHead({ path: `/a/${encoded}/b` })),
+        userinfo: rulesOf(inHead({ userinfo: `user:${encoded}` })),
         query: rulesOf(inHead({ query: `a=1&b=${encoded}&c=2` })),
         header: rulesOf(inHead({ value: JSON.stringify(text).slice(1, -1) })),
+        part: rulesOf(
+          inBody(
+            `--b\r\nContent-Type: text/plain\r\n\r\n${text}\r\n--b--\r\n`,
+            "multipart/mixed; boundary=b",
+          ),
+        ),
         form: rulesOf(inBody(`a=1&b=${encoded}`, "application/x-www-form-urlencoded")),
         base64: rulesOf(inBody(JSON.stringify({ data: Buffer.from(`x${text}`).toString("base64") }))),
       }
