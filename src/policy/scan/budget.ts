@@ -10,7 +10,8 @@ const WORK_PER_BYTE = 24
 const WORK_BASE = 8 * 1024 * 1024
 /** Bytes that patterns may be matched against, per byte that came: code takes 0.1, a table of passwords 5 */
 const PATTERN_PER_BYTE = 6
-const PATTERN_BASE = 128 * 1024
+/** Bytes on top: what a small archive of documentation unfolds to */
+const PATTERN_BASE = 512 * 1024
 /** Patterns' setting up costs about what 64 bytes do */
 const PATTERN_CALL = 64
 
