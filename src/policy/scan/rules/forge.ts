@@ -125,7 +125,7 @@ export const FORGE: readonly Rule[] = [
   ),
   shape(
     "cratesio-token",
-    "API token of crates.io",
+    "API token of the registry of Rust crates",
     "cio",
     `(?:^|[^A-Za-z0-9])(cio[A-Za-z0-9]{32})(?:[^A-Za-z0-9]|$)`,
     { of: "alnum", least: 35 },
