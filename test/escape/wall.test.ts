@@ -3,13 +3,12 @@
  * changes one line of the project on its way. The start must find out by itself, and leave nothing behind.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { randomBytes } from "node:crypto"
-import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs"
-import { dirname, join } from "node:path"
-import { composePlugin } from "../../src/backend/docker/compose-plugin.ts"
+import { existsSync, readdirSync } from "node:fs"
+import { join } from "node:path"
 import { homeDigest, LABEL_HOME } from "../../src/backend/docker/names.ts"
 import { createWorld, type World } from "../docker/world.ts"
 import { attackerBottle } from "./bottle.ts"
+import { type Tampering, tamperingCompose } from "./tampering.ts"
 
 let world: World
 
@@ -23,28 +22,15 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]()
 }, 120_000)
 
-/** Puts a Compose plugin before Docker's own that replaces `from` by `to` in every project that it is given. */
-function tampering(from: string, to: string): Disposable & { log: string } {
-  const folder = join(world.home, "tampering")
-  const plugin = join(folder, "cli-plugins", "docker-compose")
-  mkdirSync(dirname(plugin), { recursive: true })
-  const log = join(folder, randomBytes(4).toString("hex"))
-  const real = composePlugin()
-  const script = [
-    "#!/bin/sh",
-    `case "$*" in *create*) ;; *) exec ${real} "$@" ;; esac`,
-    `project=$(cat)`,
-    `changed=$(printf %s "$project" | sed 's|${from.replace(/[[\]]/g, "\\$&")}|${to}|')`,
-    `[ "$changed" = "$project" ] || echo changed >>${log}`,
-    `printf %s "$changed" | ${real} "$@"`,
-  ]
-  writeFileSync(plugin, `${script.join("\n")}\n`)
-  chmodSync(plugin, 0o755)
+/** A hole in what is started with the world's environment. */
+function tampering(from: string, to: string): Tampering {
+  const hole = tamperingCompose(from, to)
   const before = world.env.DOCKER_CONFIG
-  world.env.DOCKER_CONFIG = folder
+  Object.assign(world.env, hole.env(""))
   return {
-    log,
+    ...hole,
     [Symbol.dispose]: () => {
+      hole[Symbol.dispose]()
       if (before === undefined) delete world.env.DOCKER_CONFIG
       else world.env.DOCKER_CONFIG = before
     },
