@@ -12,8 +12,10 @@ export interface DockerProxy extends AsyncDisposable {
 
 /** The engine's own socket, unless the environment says otherwise. */
 const REAL = (process.env.DOCKER_HOST ?? "unix:///var/run/docker.sock").replace(/^unix:\/\//, "")
-/** Client's bytes that begin a call, or a request to init on a gateway's attached stdin; others are bodies or streams. */
-const CALL = /^(?:(?:GET|HEAD|POST|PUT|DELETE) [^\r\n?]+|\{"op":"[a-z]+")/
+/** Client's bytes that begin a call; others are bodies or streams. */
+const CALL = /^(?:GET|HEAD|POST|PUT|DELETE) [^\r\n?]+/
+/** A request to init on a gateway's attached stdin, a line; several may come at once. */
+const REQUEST = /^\{"op":"[a-z]+"/gm
 
 export async function startDockerProxy(socket: string): Promise<DockerProxy> {
   const open = new Set<Socket>()
@@ -22,9 +24,15 @@ export async function startDockerProxy(socket: string): Promise<DockerProxy> {
     const engine = createConnection({ path: REAL, allowHalfOpen: true })
     open.add(client)
     client.on("data", (chunk: Buffer) => {
-      const call = CALL.exec(chunk.toString("latin1"))?.[0]
-      if (call !== undefined && proxy.onCall(call) === "drop") end()
-      else engine.write(chunk)
+      const text = chunk.toString("latin1")
+      const call = CALL.exec(text)
+      for (const { 0: made, index } of call === null ? text.matchAll(REQUEST) : [call]) {
+        if (proxy.onCall(made) !== "drop") continue
+        engine.write(chunk.subarray(0, index))
+        end()
+        return
+      }
+      engine.write(chunk)
     })
     client.on("end", () => engine.end())
     engine.pipe(client)
